@@ -43,6 +43,11 @@ def key_digest(key: bytes) -> str:
     return hashlib.blake2b(b"name", key=key, digest_size=8).hexdigest()
 
 
+def content_digest(data: bytes) -> str:
+    """Name public content (settings, a file's bytes, an output id): unkeyed BLAKE2b, 16 hex digits."""
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
 @numba.njit(inline="always")
 def _rotl(x: np.uint64, b: int) -> np.uint64:  # type: ignore[no-untyped-def,unused-ignore]
     return (x << np.uint64(b)) | (x >> np.uint64(64 - b))
@@ -165,3 +170,28 @@ def digest64_words(kind: bytes, words: U64, *, key: bytes) -> U64:
     out = np.empty(words.size, np.uint64)
     _digest_words(words, k0, k1, out)
     return out
+
+
+@numba.njit(cache=True)
+def fold_words(h, word, k0, k1):  # type: ignore[no-untyped-def]
+    """Chain one more 64-bit word into a digest: order matters, as in a list."""
+    return siphash24_word(_rotl(h, 1) ^ word, k0, k1)
+
+
+@numba.njit(cache=True)
+def digest_rows(ids, numbers, k0, k1, out):  # type: ignore[no-untyped-def]
+    """Digest whole rows of (uint64, int64) matrices into `out` (uint64), never 0.
+
+    A multiply-xor chain, not SipHash: it only orders rows whose time and event
+    digest are equal, so an adversary gains nothing from a collision.
+    """
+    odd = k1 | np.uint64(1)
+    for row in range(out.size):
+        h = k0
+        for c in range(ids.shape[1]):
+            h = (h ^ ids[row, c]) * odd
+            h ^= h >> np.uint64(29)
+        for c in range(numbers.shape[1]):
+            h = (h ^ np.uint64(numbers[row, c])) * odd
+            h ^= h >> np.uint64(29)
+        out[row] = h if h != 0 else np.uint64(1)
