@@ -23,8 +23,6 @@ import msgspec
 import orjson
 from msgspec import Meta, Struct
 
-ALERT_VERSION = "alert.v1"
-DECISION_VERSION = "decision.v1"
 SAMPLES_MAX = 25
 MEMBERS_SAMPLE_MAX = 20
 DEDUP_KEY_CHARS_MAX = 255
@@ -45,39 +43,15 @@ Mode = Literal["enforce", "shadow"]
 DecisionState = Literal["active", "revoked", "expired"]
 Origin = Literal["detector", "operator", "import"]
 ApprovalState = Literal["none", "pending", "approved", "denied"]
-Scope = Literal[
-    "account",
-    "api_key",
-    "org",
-    "end_user",
-    "subnet",
-    "payment_fp",
-    "device_fp",
-    "system_prompt_fp",
-    "template_fp",
-    "anchor_fp",
-    "ja4",
-]
-RejectReason = Literal[
-    "not_json",
-    "not_object",
-    "missing_field",
-    "bad_type",
-    "bad_value",
-    "bad_time",
-    "future_time",
-    "too_large",
-    "too_deep",
-    "identifier_too_long",
-    "bad_encoding",
-    "duplicate_key",
-    "unknown_tenant",
-    "unknown_schema",
-    "raw_content",
-    "truncated_input",
-    "late",
-    "duplicate",
-]
+Scope = (
+    Literal["account", "api_key", "org", "end_user", "subnet", "payment_fp", "device_fp", "system_prompt_fp"]
+    | Literal["template_fp", "anchor_fp", "ja4"]
+)
+RejectReason = (
+    Literal["not_json", "not_object", "missing_field", "bad_type", "bad_value", "bad_time", "future_time", "too_large"]
+    | Literal["too_deep", "identifier_too_long", "bad_encoding", "duplicate_key", "unknown_tenant", "unknown_schema"]
+    | Literal["raw_content", "truncated_input", "late", "duplicate"]
+)
 
 # Mildest first: of several decisions the last of these is the strictest.
 ACTIONS: tuple[Action, ...] = ("observe", "throttle", "challenge", "block")
@@ -317,10 +291,7 @@ class Member(Struct, frozen=True, kw_only=True):
 
 
 class Reject(Struct, frozen=True, kw_only=True):
-    """One line of rejects.jsonl: where the record stood and why it was not admitted, never what it held.
-
-    `line` counts from 1 (text), `offset` from 0 (row of a table, broker offset), `byte` from 0 within the record.
-    """
+    """One line of rejects.jsonl: where the record stood (`line` from 1, the others from 0) and why it was not admitted."""
 
     source: str
     line: Count | None = None
