@@ -1,0 +1,297 @@
+"""The account table: one row per account, what one customer does.
+
+Purpose: pooled statistics of an account's requests: volume, prompt diversity,
+output extraction, pacing, spread.
+Invariants: integers and fixed point only; rows are folded in canonical order, so
+order-dependent cells (gaps, majority votes, the dominant template) are functions of
+the pane's content.
+Limits: `accounts_max` rows; when room is short the least interesting rows leave in
+bulk (unpinned, fewest requests, longest idle, ties by key), and are counted.
+Source: HyperLogLog, Flajolet et al. 2007; Space-Saving, Metwally et al. 2005;
+majority vote, Boyer and Moore 1981.
+"""
+
+from enum import IntEnum
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from detector.frames import ID, NUM, TIER_SHIFT, Flag
+from detector.index import KeyIndex, find
+from detector.sketches import histogram, hyperloglog, space_saving
+
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+
+PROMPT_REGISTERS = 64
+SUBNET_REGISTERS = 16
+TEMPLATES_KEPT = 4
+HOUR_MS = 3_600_000
+SHORT_GAP_MS = 60_000
+# An eviction frees a sixteenth of the table at once: the rebuild of the index then
+# costs a newcomer well under a microsecond.
+EVICT_SHARE = 16
+
+
+class A(IntEnum):
+    """Columns of `AccountTable.stats` (int64). Log columns are in 1/256 octaves."""
+
+    ORG = 0
+    TIER = 1
+    CREATED = 2
+    FIRST = 3
+    LAST = 4
+    REQUESTS = 5
+    INPUT = 6
+    OUTPUT = 7
+    REASONING = 8
+    LOG_IN = 9
+    LOG_IN_SQ = 10
+    LOG_OUT = 11
+    LOG_OUT_SQ = 12
+    LOG_GAP = 13
+    LOG_GAP_SQ = 14
+    SHORT_GAPS = 15
+    TURN_KNOWN = 16
+    SINGLE = 17
+    ELICITATION_KNOWN = 18
+    ELICITED = 19
+    STYLE_KNOWN = 20
+    LOWER = 21
+    CONVERSATIONAL = 22
+    VERB_FIRST = 23
+    TOOLS_KNOWN = 24
+    TOOLS = 25
+    FINISH_KNOWN = 26
+    CAPPED = 27
+    REFUSED = 28
+    CONTAINED = 29
+    HOURS = 30
+    HOUR = 31
+    HOUR_COUNT = 32
+    HOUR_PEAK = 33
+    PROGRAM = 34
+    PROGRAM_VOTES = 35
+    SUBNET = 36
+    PAYMENT = 37
+    SYSTEM = 38
+    VERIFIED = 39
+    DATACENTER = 40
+    COST_MICRO_USD = 41
+    FIRED = 42
+    MODEL_SCORE = 43
+    FIRST_HOUR_COUNT = 44
+    SINGLE_KNOWN_TEXT = 45
+    CAMPAIGN = 46
+    TOUCHED = 47
+
+
+ACCOUNT_COLUMNS = 48
+# Numba reads plain integers, not enum members.
+(
+    _ORG, _TIER, _CREATED, _FIRST, _LAST, _REQUESTS, _INPUT, _OUTPUT, _REASONING, _LOG_IN, _LOG_IN_SQ, _LOG_OUT,
+    _LOG_OUT_SQ, _LOG_GAP, _LOG_GAP_SQ, _SHORT_GAPS, _TURN_KNOWN, _SINGLE, _ELICITATION_KNOWN, _ELICITED, _STYLE_KNOWN,
+    _LOWER, _CONVERSATIONAL, _VERB_FIRST, _TOOLS_KNOWN, _TOOLS, _FINISH_KNOWN, _CAPPED, _REFUSED, _CONTAINED, _HOURS,
+    _HOUR, _HOUR_COUNT, _HOUR_PEAK, _PROGRAM, _PROGRAM_VOTES, _SUBNET, _PAYMENT, _SYSTEM, _VERIFIED, _DATACENTER, _COST,
+    _FIRED, _MODEL_SCORE, _FIRST_HOUR_COUNT, _TEXTS, _CAMPAIGN, _TOUCHED,
+) = (int(a) for a in A)  # fmt: skip
+(_TIME, _INGEST, _N_CREATED, _N_INPUT, _N_OUTPUT, _N_REASONING, _MAX_TOKENS, _TURN, _CHARS, _OUT_CHARS, _N_COST, _FLAGS,
+ _FIELDS) = (int(n) for n in NUM)  # fmt: skip
+_I_ACCOUNT, _I_ORG, _I_PROMPT = int(ID.ACCOUNT), int(ID.ORG), int(ID.PROMPT)
+_I_SUBNET, _I_PAYMENT, _I_SYSTEM, _I_TEMPLATE, _I_PROGRAM = (
+    int(ID.SUBNET), int(ID.PAYMENT), int(ID.SYSTEM), int(ID.TEMPLATE), int(ID.PROGRAM),
+)  # fmt: skip
+_TIER_SHIFT = TIER_SHIFT
+_COUNTED = np.array(
+    [
+        [int(Flag.ELICITATION_KNOWN), _ELICITATION_KNOWN],
+        [int(Flag.ELICITED), _ELICITED],
+        [int(Flag.STYLE_KNOWN), _STYLE_KNOWN],
+        [int(Flag.LOWER_START), _LOWER],
+        [int(Flag.CONVERSATIONAL), _CONVERSATIONAL],
+        [int(Flag.VERB_FIRST), _VERB_FIRST],
+        [int(Flag.TOOLS_KNOWN), _TOOLS_KNOWN],
+        [int(Flag.TOOLS), _TOOLS],
+        [int(Flag.FINISH_KNOWN), _FINISH_KNOWN],
+        [int(Flag.CAPPED), _CAPPED],
+        [int(Flag.REFUSED), _REFUSED],
+        [int(Flag.CONTAINED), _CONTAINED],
+        [int(Flag.VERIFIED), _VERIFIED],
+        [int(Flag.DATACENTER), _DATACENTER],
+    ],
+    np.int64,
+)
+
+
+@numba.njit(cache=True)
+def resolve(slot_keys, slot_rows, keys, out, fresh):  # type: ignore[no-untyped-def]
+    """Map pane rows to table rows; -1 and the pane row listed in `fresh` where absent. Returns how many."""
+    n = 0
+    for i in range(keys.size):
+        row = find(slot_keys, slot_rows, keys[i])
+        out[i] = row
+        if row < 0:
+            fresh[n] = i
+            n += 1
+    return n
+
+
+@numba.njit(cache=True)
+def fold(rows, ids, numbers, counted, stats, prompts, subnets, t_keys, t_counts, t_errors, touched):  # type: ignore[no-untyped-def]
+    """Merge a pane's rows into the account columns, in canonical order. Returns the number of touched rows."""
+    n_touched = 0
+    for i in range(rows.size):
+        r = rows[i]
+        if r < 0:
+            continue
+        s = stats[r]
+        time = numbers[i, _TIME]
+        if s[_TOUCHED] == 0:
+            s[_TOUCHED] = 1
+            touched[n_touched] = r
+            n_touched += 1
+        if s[_REQUESTS] == 0:
+            s[_FIRST] = time
+            s[_HOUR] = -1
+            s[_CREATED] = -1
+        else:
+            gap = histogram.log2_fixed(max(time - s[_LAST], 1))
+            s[_LOG_GAP] += gap
+            s[_LOG_GAP_SQ] += gap * gap
+            s[_SHORT_GAPS] += time - s[_LAST] < SHORT_GAP_MS
+        s[_LAST] = time
+        s[_REQUESTS] += 1
+        flags = numbers[i, _FLAGS]
+        org = ids[i, _I_ORG]
+        s[_ORG] = np.int64(org if org != 0 else ids[i, _I_ACCOUNT])
+        if (flags >> _TIER_SHIFT) & 7 != 0:
+            s[_TIER] = (flags >> _TIER_SHIFT) & 7
+        if numbers[i, _N_CREATED] >= 0:
+            s[_CREATED] = numbers[i, _N_CREATED]
+        if numbers[i, _N_INPUT] >= 0:
+            s[_INPUT] += numbers[i, _N_INPUT]
+        length = numbers[i, _CHARS] if numbers[i, _CHARS] >= 0 else 4 * numbers[i, _N_INPUT]
+        log_in = histogram.log2_fixed(max(length, 1))
+        s[_LOG_IN] += log_in
+        s[_LOG_IN_SQ] += log_in * log_in
+        if numbers[i, _N_OUTPUT] >= 0:
+            s[_OUTPUT] += numbers[i, _N_OUTPUT]
+        log_out = histogram.log2_fixed(max(numbers[i, _N_OUTPUT], 1))
+        s[_LOG_OUT] += log_out
+        s[_LOG_OUT_SQ] += log_out * log_out
+        s[_REASONING] += max(numbers[i, _N_REASONING], 0)
+        s[_COST] += max(numbers[i, _N_COST], 0)
+        if numbers[i, _TURN] >= 0:
+            s[_TURN_KNOWN] += 1
+            s[_SINGLE] += numbers[i, _TURN] == 0
+        for f in range(counted.shape[0]):
+            s[counted[f, 1]] += (flags & counted[f, 0]) != 0
+        hour = time // HOUR_MS
+        s[_HOURS] |= np.int64(1) << (hour % 24)
+        if hour != s[_HOUR]:
+            s[_HOUR] = hour
+            s[_HOUR_COUNT] = 0
+        s[_HOUR_COUNT] += 1
+        s[_HOUR_PEAK] = max(s[_HOUR_PEAK], s[_HOUR_COUNT])
+        s[_FIRST_HOUR_COUNT] += time - s[_FIRST] < HOUR_MS
+        program = np.int64(ids[i, _I_PROGRAM])
+        if s[_PROGRAM_VOTES] == 0:
+            s[_PROGRAM] = program
+        s[_PROGRAM_VOTES] += 1 if program == s[_PROGRAM] else -1
+        if ids[i, _I_SUBNET] != 0:
+            s[_SUBNET] = np.int64(ids[i, _I_SUBNET])
+            hyperloglog.add(subnets, r, ids[i, _I_SUBNET])
+        if ids[i, _I_PAYMENT] != 0:
+            s[_PAYMENT] = np.int64(ids[i, _I_PAYMENT])
+        if ids[i, _I_SYSTEM] != 0:
+            s[_SYSTEM] = np.int64(ids[i, _I_SYSTEM])
+        if ids[i, _I_PROMPT] != 0:
+            s[_TEXTS] += 1
+            hyperloglog.add(prompts, r, ids[i, _I_PROMPT])
+        if ids[i, _I_TEMPLATE] != 0:
+            space_saving.add(t_keys, t_counts, t_errors, r, ids[i, _I_TEMPLATE], 1)
+    return n_touched
+
+
+class AccountTable:
+    """Rows of accounts as columns, with bounds."""
+
+    def __init__(self, rows_max: int) -> None:
+        """Reserve (not touch) memory for `rows_max` rows."""
+        self.index = KeyIndex(rows_max)
+        self.stats: I64 = np.zeros((rows_max, ACCOUNT_COLUMNS), np.int64)
+        self.prompts = np.zeros((rows_max, PROMPT_REGISTERS), np.uint8)
+        self.subnets = np.zeros((rows_max, SUBNET_REGISTERS), np.uint8)
+        self.template_keys = np.zeros((rows_max, TEMPLATES_KEPT), np.uint64)
+        self.template_counts = np.zeros((rows_max, TEMPLATES_KEPT), np.uint32)
+        self.template_errors = np.zeros((rows_max, TEMPLATES_KEPT), np.uint32)
+        self.touched = np.zeros(rows_max, np.int64)
+        self.n_touched = 0
+        self.evicted = 0
+
+    def admit(self, keys: U64, name_of, *, pinned: I64) -> I64:  # type: ignore[no-untyped-def]
+        """Map a pane's account digests to rows, giving rows to new accounts.
+
+        `name_of(keys)` lists their strings; `pinned` rows may not leave.
+        """
+        rows, fresh = np.empty(keys.size, np.int64), np.empty(keys.size, np.int64)
+        n = resolve(self.index.slot_keys, self.index.slot_rows, keys, rows, fresh)
+        if n == 0:
+            return rows
+        new, first = np.unique(keys[fresh[:n]], return_index=True)
+        new = new[np.argsort(first, kind="stable")]
+        if new.size > self.index.room():
+            self._evict(new.size, pinned)
+            new = new[: self.index.room()]
+        if new.size:
+            self.index.add(new, name_of(new))
+        resolve(self.index.slot_keys, self.index.slot_rows, keys, rows, fresh)
+        return rows
+
+    def _evict(self, wanted: int, pinned: I64) -> None:
+        used = self.index.used
+        gone = min(self.index.live(), max(wanted, self.index.rows_max // EVICT_SHARE))
+        live = self.index.keys[:used] != 0
+        live[pinned] = False
+        candidates = np.flatnonzero(live)
+        stats = self.stats[candidates]
+        newcomer = stats[:, A.REQUESTS] > 1
+        order = np.lexsort((self.index.keys[candidates], stats[:, A.LAST], newcomer))
+        rows = candidates[order[:gone]]
+        self.clear(rows)
+        self.evicted += rows.size
+
+    def clear(self, rows: I64) -> None:
+        """Empty rows and free them."""
+        for column in (self.stats, self.prompts, self.subnets, self.template_keys, self.template_counts, self.template_errors):
+            column[rows] = 0
+        self.index.remove(rows)
+        if self.n_touched:
+            kept = self.touched[: self.n_touched]
+            kept = kept[self.index.keys[kept] != 0]
+            self.touched[: kept.size] = kept
+            self.n_touched = kept.size
+
+    def fold(self, rows: I64, ids: U64, numbers: I64) -> None:
+        """Merge a pane (its rows already mapped by `admit`)."""
+        self.n_touched += fold(
+            rows,
+            ids,
+            numbers,
+            _COUNTED,
+            self.stats,
+            self.prompts,
+            self.subnets,
+            self.template_keys,
+            self.template_counts,
+            self.template_errors,
+            self.touched[self.n_touched :],
+        )
+
+    def take_touched(self) -> I64:
+        """Hand over the rows touched since the last call, in ascending order of key."""
+        rows = self.touched[: self.n_touched].copy()
+        self.stats[rows, A.TOUCHED] = 0
+        self.n_touched = 0
+        return rows[np.argsort(self.index.keys[rows], kind="stable")]

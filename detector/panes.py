@@ -1,0 +1,251 @@
+"""Panes: per-source clocks, lateness, buffered rows, and the canonical order.
+
+Purpose: turn frames, however they are cut and interleaved, into closed panes whose
+rows stand in an order that depends on row content alone.
+Invariants: a row is late if it is older than its own source's running maximum less
+`lateness_ms`; a pane closes when the minimum over sources of (maximum less
+lateness) has passed its end, so no row that is not late can miss its pane. An
+event far ahead of what follows it never moves a clock. A range delivered twice is
+trimmed; a hole is an error. Within a pane an `event_id` counts once.
+Limits: rows buffered are bounded by the caller's alignment of sources; the sources
+are fixed at start, one not seen yet holds the watermark back.
+Source: watermarks and event time after Akidau et al., "The Dataflow Model" (VLDB 2015).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.frames import ID, NUM, Frame
+
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+
+NEVER = -(1 << 62)
+# A row is ahead of its neighbours when most of the next rows lie more than the
+# allowed skew before it: eight rows tell one wild clock from a quiet night.
+LOOKAHEAD_ROWS = 8
+# A last row has no followers; further than this ahead of its predecessor it is a wrong clock.
+LONELY_AHEAD_MS = 30 * 86_400_000
+
+
+class GapError(Exception):
+    """A source's frames do not join: events would be lost."""
+
+
+class Source:
+    """One source partition's clock and position (the state of a watermark)."""
+
+    __slots__ = ("ended", "max_ms", "pending", "stop")
+
+    def __init__(self) -> None:
+        """Start before all events, at an unknown position."""
+        self.max_ms = NEVER
+        self.stop = -1
+        self.ended = False
+        self.pending: list[tuple[Frame, int]] = []  # frames whose rows from an index on await their lookahead
+
+
+class Refused(NamedTuple):
+    """Rows that were not applied: late, duplicate or future_time, by position."""
+
+    source: str
+    position: int
+    reason: str
+
+
+class Pane(NamedTuple):
+    """The rows of one closed pane in canonical order."""
+
+    end_ms: int
+    ids: U64  # (rows, IDS)
+    numbers: I64  # (rows, NUMBERS)
+    parts: list[tuple[Frame, int, int]]
+    order: I64  # canonical row -> row of the concatenated parts
+
+    def origin(self, row: int) -> tuple[Frame, int]:
+        """Find the frame, and the row in it, of a canonical row."""
+        at = int(self.order[row])
+        for frame, start, stop in self.parts:
+            if at < stop - start:
+                return frame, start + at
+            at -= stop - start
+        raise IndexError(f"row {row} is beyond the pane's {len(self.order)} rows")
+
+    def event_id(self, row: int) -> str:
+        """Name the event of a canonical row."""
+        frame, at = self.origin(row)
+        return str(frame.event_ids[at].as_py())
+
+
+class PaneBuffer:
+    """Buffered rows by pane, and the clocks of the sources."""
+
+    def __init__(self, sources: tuple[str, ...], *, pane_ms: int, lateness_ms: int, skew_ms_max: int) -> None:
+        """Fix the set of sources; each holds the watermark until it is seen or ended."""
+        self.pane_ms, self.lateness_ms, self.skew_ms_max = pane_ms, lateness_ms, skew_ms_max
+        self.sources = {name: Source() for name in sorted(sources)}
+        self.panes: dict[int, list[tuple[Frame, int, int]]] = {}
+        self.closed_ms = NEVER  # end of the last closed pane
+        self.first_ms = NEVER  # start of the first pane with rows
+        self.rows = 0
+        self.late = 0
+        self.refused: list[Refused] = []
+
+    def watermark_ms(self) -> int:
+        """Nothing earlier than this will be applied any more."""
+        clocks = [s.max_ms for s in self.sources.values() if not s.ended]
+        if not clocks:
+            return max((s.max_ms for s in self.sources.values()), default=NEVER) + self.pane_ms + self.lateness_ms
+        return min(clocks) - self.lateness_ms if min(clocks) > NEVER else NEVER
+
+    def add(self, frame: Frame) -> None:
+        """Buffer a frame's rows. Raises `GapError` when it does not join its source's last one."""
+        source = self.sources.get(frame.source)
+        if source is None:
+            raise GapError(f"frame of unknown source {frame.source!r}; known: {', '.join(self.sources)}")
+        if 0 <= source.stop < frame.first:
+            raise GapError(f"{frame.source}: frames end at {source.stop}, the next begins at {frame.first}: rows are missing")
+        if frame.stop <= source.stop:
+            return
+        skip = int(np.searchsorted(frame.positions, source.stop)) if frame.first < source.stop else 0
+        source.stop = frame.stop
+        if len(frame.positions) > skip:
+            source.pending.append((frame, skip))
+            self._settle(frame.source, source, final=False)
+
+    def tick(self, source_name: str, time_ms: int) -> None:
+        """Advance an idle source: nothing before `time_ms` will come from it."""
+        source = self.sources[source_name]
+        if not source.pending:
+            source.max_ms = max(source.max_ms, time_ms)
+
+    def end(self, source_name: str) -> None:
+        """Close a source: its held rows are decided and it no longer holds the watermark."""
+        source = self.sources[source_name]
+        self._settle(source_name, source, final=True)
+        source.ended = True
+
+    def _settle(self, name: str, source: Source, *, final: bool) -> None:
+        """Decide the pending rows whose lookahead is complete."""
+        times = np.concatenate([f.numbers[at:, NUM.TIME] for f, at in source.pending]) if source.pending else np.zeros(0, np.int64)
+        total = times.size
+        ready = total if final else total - LOOKAHEAD_ROWS
+        if ready <= 0:
+            return
+        ahead = _ahead(times, ready, self.skew_ms_max, final=final)
+        if final and total and source.max_ms > NEVER and times[-1] > source.max_ms + LONELY_AHEAD_MS and total == 1:
+            ahead[-1] = True
+        rest: list[tuple[Frame, int]] = []
+        done = 0
+        for frame, at in source.pending:
+            rows = len(frame.positions) - at
+            take = min(rows, max(0, ready - done))
+            if take:
+                self._apply(name, source, frame, at, at + take, ahead[done : done + take])
+            if take < rows:
+                rest.append((frame, at + take))
+            done += rows
+        source.pending = rest
+
+    def _apply(self, name: str, source: Source, frame: Frame, start: int, stop: int, ahead: npt.NDArray[np.bool_]) -> None:
+        times = frame.numbers[start:stop, NUM.TIME]
+        ingest = frame.numbers[start:stop, NUM.INGEST]
+        bad = np.where(ingest >= 0, times > ingest + self.skew_ms_max, ahead)
+        clock = np.maximum.accumulate(np.concatenate([[source.max_ms], np.where(bad, NEVER, times)]))
+        late = ~bad & (times < clock[:-1] - self.lateness_ms)
+        source.max_ms = int(clock[-1])
+        dropped = bad | late
+        if dropped.any():
+            self.late += int(late.sum())
+            for i in np.flatnonzero(dropped).tolist():
+                reason = "late" if late[i] else "future_time"
+                self.refused.append(Refused(name, int(frame.positions[start + i]), reason))
+        panes = times // self.pane_ms
+        if not dropped.any() and (panes.size < 2 or bool((panes[1:] >= panes[:-1]).all())):
+            cuts = [0, *(np.flatnonzero(panes[1:] != panes[:-1]) + 1).tolist(), panes.size]
+            for a, b in zip(cuts, cuts[1:], strict=False):
+                self._put(int(panes[a]), frame, start + a, start + b)
+            return
+        keep = np.flatnonzero(~dropped)
+        keep = keep[np.argsort(panes[keep], kind="stable")]
+        if keep.size == 0:
+            return
+        at = keep + start
+        moved = frame._replace(
+            ids=frame.ids[at], numbers=frame.numbers[at], positions=frame.positions[at], event_ids=frame.event_ids.take(at)
+        )
+        panes = panes[keep]
+        cuts = [0, *(np.flatnonzero(panes[1:] != panes[:-1]) + 1).tolist(), panes.size]
+        for a, b in zip(cuts, cuts[1:], strict=False):
+            self._put(int(panes[a]), moved, a, b)
+
+    def _put(self, pane: int, frame: Frame, start: int, stop: int) -> None:
+        self.panes.setdefault(pane, []).append((frame, start, stop))
+        self.rows += stop - start
+
+    def closable(self) -> list[int]:
+        """List the panes with rows, in order, whose end the watermark has passed."""
+        mark = self.watermark_ms() // self.pane_ms
+        return sorted(p for p in self.panes if p < mark)
+
+    def close(self, pane: int) -> Pane:
+        """Take a pane's rows out, in canonical order, each event once."""
+        parts = self.panes.pop(pane)
+        ids = parts[0][0].ids[parts[0][1] : parts[0][2]] if len(parts) == 1 else np.concatenate([f.ids[a:b] for f, a, b in parts])
+        numbers = (
+            parts[0][0].numbers[parts[0][1] : parts[0][2]]
+            if len(parts) == 1
+            else np.concatenate([f.numbers[a:b] for f, a, b in parts])
+        )
+        self.rows -= len(ids)
+        order, doubled = canonical_order(ids, numbers, start_ms=pane * self.pane_ms)
+        end_ms = (pane + 1) * self.pane_ms
+        closed = Pane(end_ms, ids[order], numbers[order], parts, order)
+        if doubled.size:
+            repeats = closed._replace(order=doubled)
+            for i in range(doubled.size):
+                frame, at = repeats.origin(i)
+                self.refused.append(Refused(frame.source, int(frame.positions[at]), "duplicate"))
+        self.closed_ms = end_ms
+        return closed
+
+    def take_refused(self) -> list[Refused]:
+        """Hand over the refused rows seen since the last call."""
+        refused, self.refused = self.refused, []
+        return refused
+
+
+def _ahead(times: I64, ready: int, skew_ms: int, *, final: bool) -> npt.NDArray[np.bool_]:
+    """Mark rows that lie beyond the skew ahead of most of the next `LOOKAHEAD_ROWS` rows."""
+    behind = np.zeros(ready, np.int64)
+    followers = np.full(ready, LOOKAHEAD_ROWS, np.int64)
+    for k in range(1, LOOKAHEAD_ROWS + 1):
+        n = min(ready, times.size - k)
+        behind[:n] += times[k : k + n] < times[:n] - skew_ms
+    if final:
+        followers = np.minimum(followers, times.size - 1 - np.arange(ready))
+    return (behind * 2 > followers) & (followers > 0)
+
+
+def canonical_order(ids: U64, numbers: I64, *, start_ms: int) -> tuple[I64, I64]:
+    """Order rows by (time, event digest, row digest); returns (kept rows, repeats of an event).
+
+    Time within a pane and the top bits of the event digest fit one 64-bit key; only
+    when two keys are equal are the full keys compared.
+    """
+    events = ids[:, ID.EVENT]
+    offset = (numbers[:, NUM.TIME] - start_ms).astype(np.uint64)
+    key = (offset << np.uint64(40)) | (events >> np.uint64(24))
+    order = np.argsort(key, kind="stable")
+    ranked = key[order]
+    if ranked.size > 1 and bool((ranked[1:] == ranked[:-1]).any()):
+        order = np.lexsort((ids[:, ID.ROW], events, numbers[:, NUM.TIME]))
+    by_event = np.sort(events)
+    if by_event.size < 2 or not bool((by_event[1:] == by_event[:-1]).any()):
+        return order, np.zeros(0, np.int64)
+    _, first = np.unique(events[order], return_index=True)
+    kept = np.zeros(order.size, np.bool_)
+    kept[first] = True
+    return order[kept], order[~kept]
