@@ -172,6 +172,17 @@ def digest64_words(kind: bytes, words: U64, *, key: bytes) -> U64:
     return out
 
 
+def opaque64(value: bytes) -> int:
+    """Fold an opaque fingerprint (any string) to 64 bits: the first 8 bytes of its BLAKE2b, never 0.
+
+    Unkeyed, so that every reader agrees on it; the engine keys it again like any word.
+
+    >>> opaque64(b"sha256:ab") == opaque64(b"sha256:ab") != opaque64(b"sha256:ac")
+    True
+    """
+    return int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "big") or 1
+
+
 @numba.njit(cache=True)
 def fold_words(h, word, k0, k1):  # type: ignore[no-untyped-def]
     """Chain one more 64-bit word into a digest: order matters, as in a list."""
