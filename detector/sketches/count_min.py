@@ -19,7 +19,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from detector.sketches.columns import COUNT_MAX, digests_column, saturating_add, weights_column
+from detector.sketches.columns import COUNT_MAX, digests_column, kernel, saturating_add, weights_column
 from detector.sketches.estimate import Estimates
 
 U32 = npt.NDArray[np.uint32]
@@ -53,7 +53,7 @@ def dimensions(*, epsilon: float, delta: float) -> tuple[int, int]:
     return max(1, math.ceil(math.log(1 / delta))), math.ceil(math.e / epsilon)
 
 
-@numba.njit(cache=True)
+@kernel
 def add(cells, digest, weight):  # type: ignore[no-untyped-def]
     """Add a weight (integer >= 0) for one digest (uint64; 0 is absent) to `cells` (uint32 (depth, width)).
 
@@ -74,7 +74,7 @@ def add(cells, digest, weight):  # type: ignore[no-untyped-def]
     return least
 
 
-@numba.njit(cache=True)
+@kernel
 def query(cells, digest):  # type: ignore[no-untyped-def]
     """Count of one digest (uint64; 0 is absent) in `cells` (uint32 (depth, width)); uint32, never too low."""
     if digest == np.uint64(0):

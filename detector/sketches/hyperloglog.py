@@ -21,7 +21,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from detector.sketches.columns import digests_column, rows_column
+from detector.sketches.columns import digests_column, kernel, rows_column
 from detector.sketches.estimate import SIGMAS, Estimates
 
 U8 = npt.NDArray[np.uint8]
@@ -43,7 +43,7 @@ def empty(rows: int, *, registers: int) -> U8:
     return np.zeros((rows, registers), np.uint8)
 
 
-@numba.njit(cache=True)
+@kernel
 def add(registers, row, digest):  # type: ignore[no-untyped-def]
     """Add one digest (uint64; 0 is absent) to `registers[row]` (uint8 (rows, m), m a power of two).
 
@@ -70,12 +70,11 @@ def add(registers, row, digest):  # type: ignore[no-untyped-def]
             registers[row, at] = rank
 
 
-@numba.njit(cache=True)
+@kernel
 def merge(registers, row, other, other_row):  # type: ignore[no-untyped-def]
     """Merge `other[other_row]` into `registers[row]`; both uint8 (rows, m) of the same m."""
     for at in range(registers.shape[1]):
-        if other[other_row, at] > registers[row, at]:
-            registers[row, at] = other[other_row, at]
+        registers[row, at] = max(registers[row, at], other[other_row, at])
 
 
 @numba.njit(cache=True)
@@ -163,11 +162,11 @@ def estimate(registers: U8) -> Estimates:
     True
     """
     rows, m = registers.shape
-    value = np.zeros(rows)
+    raw = np.zeros(rows)
     nonzero = np.zeros(rows)
-    _estimate_rows(registers, value, nonzero)
+    _estimate_rows(registers, raw, nonzero)
     reach = SIGMAS * 1.04 / math.sqrt(m)
     # An estimate just below the certain count is rounding of the estimator: lift it.
-    value = np.maximum(value, nonzero)
+    value = np.maximum(raw, nonzero)
     lower = np.maximum(value / (1.0 + reach), nonzero)
     return Estimates(value, lower, value / (1.0 - reach))
