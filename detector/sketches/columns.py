@@ -16,7 +16,7 @@ _COUNT_MAX = np.uint64(COUNT_MAX)
 # How every leaf kernel here is compiled. Numba counts references to each array
 # argument at each call, four atomic pairs or some 40 ns for bottom-k, unless told
 # that nothing in the function allocates; and LLVM does not inline a loop by itself.
-kernel = numba.njit(cache=True, forceinline=True, _nrt=False)  # type: ignore[call-overload] # stubs lack _nrt
+kernel = numba.njit(cache=True, forceinline=True, _nrt=False)
 
 
 @kernel
@@ -56,7 +56,7 @@ def rows_column(rows: npt.ArrayLike, *, rows_max: int) -> npt.NDArray[np.int64]:
     assert column.ndim == 1, f"rows has {column.ndim} dimensions, expected 1"
     if column.size:
         low, high = int(column.min()), int(column.max())
-        assert low >= 0 and high < rows_max, f"rows {low}..{high} outside 0..{rows_max - 1}"
+        assert 0 <= low <= high < rows_max, f"rows {low}..{high} outside 0..{rows_max - 1}"
     return column
 
 

@@ -49,7 +49,8 @@ def dimensions(*, epsilon: float, delta: float) -> tuple[int, int]:
     >>> dimensions(epsilon=0.0014, delta=0.02)
     (4, 1942)
     """
-    assert 0 < epsilon < 1 and 0 < delta < 1, f"epsilon={epsilon}, delta={delta} must lie between 0 and 1"
+    assert 0 < epsilon < 1, f"epsilon={epsilon} is not between 0 and 1"
+    assert 0 < delta < 1, f"delta={delta} is not between 0 and 1"
     return max(1, math.ceil(math.log(1 / delta))), math.ceil(math.e / epsilon)
 
 

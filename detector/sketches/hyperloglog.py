@@ -29,6 +29,7 @@ U8 = npt.NDArray[np.uint8]
 REGISTERS_MIN = 16
 REGISTERS_MAX = 1 << 16
 RANK_MAX = 64
+_DIGESTS = 2.0**64
 _ALPHA_INFINITE = 0.5 / math.log(2.0)
 
 
@@ -145,7 +146,8 @@ def _estimate_rows(registers, value, nonzero):  # type: ignore[no-untyped-def]
         for rank in range(ranks, 0, -1):
             z = 0.5 * (z + histogram[rank])
         z += m * _sigma(histogram[0] / m)
-        value[row] = _ALPHA_INFINITE * m * m / z
+        # All registers at the last rank, z = 0, mean more than there are digests.
+        value[row] = min(_ALPHA_INFINITE * m * m / z, _DIGESTS) if z > 0.0 else _DIGESTS
 
 
 def estimate(registers: U8) -> Estimates:
