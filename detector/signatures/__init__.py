@@ -1,0 +1,1 @@
+"""Signatures: one file each, a declaration and a pure function over columns. The catalogue is README.md."""

@@ -1,0 +1,65 @@
+"""C1: one text on many unrelated organisations, through one client program.
+
+Purpose: the pool itself. Text that many accounts share is common (harnesses, viral
+prompts, benchmarks); text that nearly fills unrelated accounts, all of them behind
+one client program and on many prefixes, is not.
+Misses: paraphrase per account or per request; bare replay.
+Confuses: a coding harness, a bring-your-own-key application, a course: each is one
+program with one text, and each is told apart by other families.
+Limits: distinct counts enter by their lower bounds; organisations count, not accounts.
+Source: text and one client program on unrelated organisations decided in our trials.
+"""
+
+import numpy as np
+
+from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, ramp
+
+ORGS_MIN = 8.0
+ORGS_FULL = 40.0
+SUBNETS_MIN = 4.0
+REQUESTS_MIN = 60.0
+PROGRAM_SHARE_MIN = 0.5
+PURITY_MIN = 0.3
+# Known to the log for a month and on a tenth of all accounts: public property.
+OLD_MS = 30 * 86_400_000
+POPULAR_SHARE = 0.1
+
+
+def judge(view: LinkView) -> Answer:
+    """Weigh unrelated organisations by how much of their traffic the text is, and by one program."""
+    eligible = (
+        view.is_text
+        & (view.orgs_lower >= ORGS_MIN)
+        & (view.subnets_lower >= SUBNETS_MIN)
+        & (view.requests >= REQUESTS_MIN)
+        & (view.program_share >= PROGRAM_SHARE_MIN)
+        & (view.purity >= PURITY_MIN)
+    )
+    spread = ramp(np.log2(np.maximum(view.orgs_lower, 1.0)), low=np.log2(ORGS_MIN / 2), high=np.log2(ORGS_FULL))
+    fill = ramp(view.purity, low=PURITY_MIN / 2, high=0.9)
+    program = ramp(view.program_share, low=PROGRAM_SHARE_MIN / 2, high=0.9)
+    popular = (view.age_ms >= OLD_MS) & (view.orgs_lower >= POPULAR_SHARE * view.population)
+    weight = SIGNATURE_MAX * (0.5 + 0.5 * spread) * np.sqrt(fill * program)
+    facts = {
+        "organisations": FactColumn(view.orgs, "organisations", ORGS_MIN, lower=view.orgs_lower),
+        "subnets": FactColumn(view.subnets, "prefixes", SUBNETS_MIN, lower=view.subnets_lower),
+        "program_share": FactColumn(view.program_share, "share of members", PROGRAM_SHARE_MIN),
+        "purity": FactColumn(view.purity, "share of a member's requests", PURITY_MIN),
+    }
+    return Answer(np.round(np.where(eligible & ~popular, weight, 0.0), 6), facts)
+
+
+SIGNATURE_MAX = 4.5
+SIGNATURE = Signature(
+    id="c1_shared_template",
+    title="One text on many unrelated accounts",
+    family="content",
+    unit="link",
+    needs=(),
+    needs_any=("template_fp", "anchor_fps", "run_fps", "system_prompt_fp"),
+    maturity="enforce",
+    version=1,
+    cross_account=True,
+    judge=judge,
+    log_odds_max=SIGNATURE_MAX,
+)

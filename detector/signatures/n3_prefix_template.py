@@ -1,0 +1,45 @@
+"""N3: the accounts of one prefix share one template.
+
+Purpose: a subnet farm: unrelated organisations behind one prefix that all run the
+same text.
+Misses: proxies that mix unrelated customers onto a prefix.
+Confuses: one firm behind NAT (one organisation, which does not count).
+Limits: the chance that two sampled members' main templates agree (the second
+frequency moment); organisations by their lower bound.
+Source: collision statistics, Alon, Matias and Szegedy 1996.
+"""
+
+import numpy as np
+
+from detector.links import KINDS
+from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, ramp
+
+ORGS_MIN = 8.0
+COLLISION_MIN = 0.3
+COLLISION_FULL = 0.8
+LOG_ODDS_MAX = 2.5
+
+
+def judge(view: LinkView) -> Answer:
+    """Weigh template collisions among the organisations of a prefix."""
+    prefix = (view.kind == KINDS.index("subnet")) & (view.orgs_lower >= ORGS_MIN)
+    weight = LOG_ODDS_MAX * ramp(view.template_collision, low=COLLISION_MIN, high=COLLISION_FULL)
+    facts = {
+        "template_collision": FactColumn(view.template_collision, "chance", COLLISION_MIN),
+        "organisations": FactColumn(view.orgs, "organisations", ORGS_MIN, lower=view.orgs_lower),
+    }
+    return Answer(np.round(np.where(prefix, weight, 0.0), 6), facts)
+
+
+SIGNATURE = Signature(
+    id="n3_prefix_template",
+    title="One template across the accounts of a prefix",
+    family="network",
+    unit="link",
+    needs=("client_ip", "template_fp"),
+    maturity="enforce",
+    version=1,
+    cross_account=True,
+    judge=judge,
+    log_odds_max=LOG_ODDS_MAX,
+)

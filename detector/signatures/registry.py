@@ -1,0 +1,36 @@
+"""The registry: every signature, in catalogue order. A new one is a file, a test, a row and a line here."""
+
+from detector.signatures import (
+    a1_template_dominance,
+    a2_elicitation,
+    a6_long_outputs,
+    a9_instant_maximum,
+    c1_shared_template,
+    c3_work_queue,
+    c10_short_lived,
+    m1_population_outlier,
+    n1_crowded_prefix,
+    n3_prefix_template,
+    p1_shared_payment,
+)
+from detector.signatures.contract import Signature
+
+SIGNATURES: tuple[Signature, ...] = tuple(
+    module.SIGNATURE
+    for module in (
+        a1_template_dominance,
+        a2_elicitation,
+        a6_long_outputs,
+        a9_instant_maximum,
+        n1_crowded_prefix,
+        n3_prefix_template,
+        p1_shared_payment,
+        c1_shared_template,
+        c3_work_queue,
+        c10_short_lived,
+        m1_population_outlier,
+    )
+)
+ACCOUNT_SIGNATURES = tuple(s for s in SIGNATURES if s.unit == "account")
+LINK_SIGNATURES = tuple(s for s in SIGNATURES if s.unit == "link")
+BY_ID = {s.id: s for s in SIGNATURES}
