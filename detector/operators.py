@@ -7,28 +7,11 @@ Limits: which fields a command needs depends on the command; `missing_fields` sa
 Source: OCSF's verdicts for labels (Detection Finding 2004, `verdict_id`).
 """
 
-from typing import Literal
-
 from msgspec import Struct
 
-from detector.records import Action, Scope
+from detector.vocabulary import Action, CommandName, Enforcement, LabelVerdict, Scope
 
 CONTROL_KEY = "__control__"
-
-CommandName = Literal["add", "revoke", "approve", "resolve", "kill_switch"]
-Enforcement = Literal["on", "observe_only", "off"]
-LabelVerdict = Literal[
-    "false_positive",
-    "true_positive",
-    "disregard",
-    "suspicious",
-    "benign",
-    "test",
-    "insufficient_data",
-    "security_risk",
-    "managed_externally",
-    "duplicate",
-]
 
 
 class AllowEntry(Struct, frozen=True, kw_only=True):

@@ -23,39 +23,33 @@ import msgspec
 import orjson
 from msgspec import Meta, Struct
 
+from detector.vocabulary import (
+    Action,
+    AlertKind,
+    AlertStatus,
+    ApprovalState,
+    DecisionState,
+    Family,
+    Mode,
+    Origin,
+    RejectReason,
+    Scope,
+    Severity,
+    Shape,
+)
+
 SAMPLES_MAX = 25
 MEMBERS_SAMPLE_MAX = 20
 DEDUP_KEY_CHARS_MAX = 255
 
 TIME_FIELDS = frozenset(
-    "at detected_at effective_at end event_time expires_at first_seen ingest_time "
-    "issued_at joined_at last_seen since start".split()
+    {"at", "detected_at", "effective_at", "end", "event_time", "expires_at", "first_seen"}
+    | {"ingest_time", "issued_at", "joined_at", "last_seen", "since", "start"}
 )
 NULL_FIELDS = frozenset({"confidence"})
 
-AlertStatus = Literal["open", "updated", "resolved", "suppressed"]
-AlertKind = Literal["campaign", "account", "link", "operational"]
-Severity = Literal["info", "low", "medium", "high", "critical"]
-Family = Literal["content", "timing", "network", "identity", "lifecycle", "behaviour"]
-Shape = Literal["harvester", "relay", "unknown"]
-Action = Literal["observe", "throttle", "challenge", "block"]
-Mode = Literal["enforce", "shadow"]
-DecisionState = Literal["active", "revoked", "expired"]
-Origin = Literal["detector", "operator", "import"]
-ApprovalState = Literal["none", "pending", "approved", "denied"]
-Scope = (
-    Literal["account", "api_key", "org", "end_user", "subnet", "payment_fp", "device_fp", "system_prompt_fp"]
-    | Literal["template_fp", "anchor_fp", "ja4"]
-)
-RejectReason = (
-    Literal["not_json", "not_object", "missing_field", "bad_type", "bad_value", "bad_time", "future_time", "too_large"]
-    | Literal["too_deep", "identifier_too_long", "bad_encoding", "duplicate_key", "unknown_tenant", "unknown_schema"]
-    | Literal["raw_content", "truncated_input", "late", "duplicate"]
-)
-
 # Mildest first: of several decisions the last of these is the strictest.
 ACTIONS: tuple[Action, ...] = ("observe", "throttle", "challenge", "block")
-
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
 
@@ -117,7 +111,7 @@ class Fact(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """What one signature said: a log-likelihood ratio (natural logarithm), whether it is its family's counted item, its facts."""
+    """What one signature said: a log-likelihood ratio (natural logarithm), if its family counts it, its facts."""
 
     signature: str
     family: Family
@@ -291,7 +285,10 @@ class Member(Struct, frozen=True, kw_only=True):
 
 
 class Reject(Struct, frozen=True, kw_only=True):
-    """One line of rejects.jsonl: where the record stood (`line` from 1, the others from 0) and why it was not admitted."""
+    """One line of rejects.jsonl: where the record stood and why it was not admitted, never what it held.
+
+    `line` counts from 1 (text), `offset` from 0 (row of a table, broker offset), `byte` from 0 within the record.
+    """
 
     source: str
     line: Count | None = None
@@ -360,7 +357,9 @@ def _plain(value: Any, name: str) -> Any:
 
 
 def encode(record: Struct) -> bytes:
-    """Write a record as one JSON object in UTF-8, without a newline. Raises `ValueError` for a number that is not finite.
+    """Write a record as one JSON object in UTF-8, without a newline.
+
+    Raises `ValueError` for a number that is not finite.
 
     >>> encode(Window(start=0, end=60_000))
     b'{"start":"1970-01-01T00:00:00.000Z","end":"1970-01-01T00:01:00.000Z"}'
