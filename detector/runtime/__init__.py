@@ -1,0 +1,1 @@
+"""The shell around the pure engine: files, clocks, processes and output live here and nowhere below."""

@@ -1,0 +1,169 @@
+"""Inputs: log files and standard input as blocks that any process can decode.
+
+Purpose: one way in for `.jsonl`, `.jsonl.gz`, `.jsonl.zst`, `.parquet` and `-`.
+Invariants: blocks come in file order and cut at line ends; what cannot be read becomes a
+reject of the block in which it stands, so nothing is lost silently. Every line belongs
+to one block, and its number is absolute.
+Limits: a text block has about `BLOCK_BYTES` and never more than one `Piece` beyond it; a
+line over `RECORD_BYTES_MAX` is dropped while it is read, never held whole.
+"""
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple
+
+import pyarrow as pa
+
+from detector.decode import Decoded, Reject, decode_table, decode_text
+from detector.events import RECORD_BYTES_MAX
+from detector.records import DetectorError
+from detector.records import Reject as RejectRecord
+from detector.runtime.sources_parquet import PARQUET_MAGIC, parquet_rows
+from detector.runtime.sources_streams import Piece, pieces
+
+BLOCK_BYTES: Final = 1 << 20
+ENDINGS: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+STANDARD_INPUT: Final = "-"
+
+
+class InputError(DetectorError):
+    """An input cannot be opened at all: exit code 3."""
+
+
+class Block(NamedTuple):
+    """A run of lines or rows, raw.
+
+    `first` is the number of the first line (from 1) or row (from 0); `data` are whole lines
+    or a batch of rows; `share` of the input read up to here, None where its size is
+    unknown; `rejects` are those that the reader itself found, with absolute positions.
+    """
+
+    source: str
+    first: int
+    data: bytes | pa.RecordBatch
+    share: float | None
+    rejects: tuple[Reject, ...] = ()
+
+
+def decode_block(block: Block) -> Decoded:
+    """Decode a block, in any process: `positions` and rejects carry absolute line or row numbers."""
+    text = isinstance(block.data, bytes)
+    decoded = decode_text(block.data) if text else decode_table(block.data)
+    rejects = [*block.rejects, *(r._replace(position=r.position + block.first) for r in decoded.rejects)]
+    rejects.sort(key=lambda reject: reject.position)
+    return decoded._replace(positions=decoded.positions + block.first, rejects=rejects)
+
+
+def reject_record(reject: Reject, *, block: Block) -> RejectRecord:
+    """A reject of a block as a line of rejects.jsonl: lines of text count from 1, rows of a table from 0."""
+    text = isinstance(block.data, bytes)
+    return RejectRecord(
+        source=block.source,
+        line=reject.position if text else None,
+        offset=None if text else reject.position,
+        byte=reject.byte,
+        reason=reject.reason,  # type: ignore[arg-type]  # decode.REASONS holds the contract's words
+        field=reject.field,
+        tenant=reject.tenant,
+    )
+
+
+def check_input(name: str) -> None:
+    """Raise `InputError` where an input is missing, unreadable, a directory or of an unknown ending."""
+    if name == STANDARD_INPUT:
+        return
+    if name.startswith("kafka://"):
+        raise InputError(f"input {name}: topics are not read by this release; export the topic to a file first")
+    try:
+        mode = os.stat(name).st_mode
+    except OSError as wrong:
+        raise InputError(f"input {name}: {wrong.strerror or wrong}; check the path") from wrong
+    if stat.S_ISDIR(mode):
+        raise InputError(f"input {name} is a directory; name its files, such as {name.rstrip('/')}/*.jsonl.gz")
+    if stat.S_ISREG(mode) and not name.endswith(ENDINGS):
+        raise InputError(f"input {name} has an ending that says no format; expected one of {' '.join(ENDINGS)}")
+    if not os.access(name, os.R_OK):
+        raise InputError(f"input {name}: no permission to read it")
+
+
+def open_input(name: str) -> Iterator[Block]:
+    """Read an input (a path, or `-` for standard input) as blocks. Raises `InputError` at once, not at the first block."""
+    check_input(name)
+    if name == STANDARD_INPUT:
+        return _text_blocks(sys.stdin.buffer, name, size=None)
+    try:
+        file = Path(name).open("rb")  # noqa: SIM115 - closed by the generator that reads it
+    except OSError as wrong:
+        raise InputError(f"input {name}: {wrong.strerror or wrong}; check the path and its permissions") from wrong
+    status = os.fstat(file.fileno())
+    if name.endswith(".parquet"):
+        if file.read(len(PARQUET_MAGIC)) != PARQUET_MAGIC:
+            file.close()
+            raise InputError(f"input {name} does not begin as a Parquet file does; rename it if it is another format")
+        return _table_blocks(file, name)
+    return _text_blocks(file, name, size=status.st_size if stat.S_ISREG(status.st_mode) else None)
+
+
+def _table_blocks(file: BinaryIO, name: str) -> Iterator[Block]:
+    with closing(file):
+        for rows in parquet_rows(file):
+            rejects = (Reject(rows.reason, rows.first, rows.byte),) if rows.reason else ()
+            yield Block(name, rows.first, rows.batch, rows.share, rejects)
+
+
+class _Prefixed:
+    """A stream whose first bytes were read already: pipes cannot be rewound."""
+
+    def __init__(self, head: bytes, file: BinaryIO) -> None:
+        self._head = head
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        head, self._head = self._head[:size], self._head[size:]
+        return head or self._file.read(size)
+
+
+def _text_blocks(file: BinaryIO, name: str, *, size: int | None) -> Iterator[Block]:
+    with closing(file):
+        head = file.read(4)
+        if head == PARQUET_MAGIC:
+            raise InputError(f"input {name} is Parquet; give it as a file that ends in .parquet")
+        stream: BinaryIO = _Prefixed(head, file)  # type: ignore[assignment]  # of which `read` alone is used
+        yield from line_blocks(pieces(stream, magic=head), source=name, size=size)
+
+
+def line_blocks(parts: Iterator[Piece], *, source: str, size: int | None) -> Iterator[Block]:
+    """Cut decompressed pieces into blocks of whole lines; over-long lines and damage become rejects."""
+    held = bytearray()
+    line = 1
+    skipping = broken = False
+    share: float | None = None if size is None else 0.0
+    position = 0
+    for piece in parts:
+        position, broken = piece.position, piece.broken
+        share = None if size is None else min(position / max(size, 1), 1.0)
+        data = piece.data
+        if skipping:
+            end = data.find(b"\n")
+            if end < 0:
+                continue
+            data, skipping, line = data[end + 1 :], False, line + 1
+        held += data
+        if len(held) >= BLOCK_BYTES and (end := held.rfind(b"\n") + 1) > 0:
+            yield Block(source, line, bytes(held[:end]), share)
+            line += held.count(b"\n", 0, end)
+            del held[:end]
+        if len(held) > RECORD_BYTES_MAX and b"\n" not in held:
+            yield Block(source, line, b"", share, (Reject("too_large", line, RECORD_BYTES_MAX),))
+            held.clear()
+            skipping = True
+    end = held.rfind(b"\n") + 1
+    if broken:
+        lines = line + held.count(b"\n", 0, end)
+        yield Block(source, line, bytes(held[:end]), share, (Reject("truncated_input", lines, position),))
+    elif held:
+        yield Block(source, line, bytes(held), None if size is None else 1.0)
