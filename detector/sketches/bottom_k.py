@@ -158,7 +158,7 @@ def merge(  # type: ignore[no-untyped-def]
     theta = min(thetas[row], other_thetas[other_row])
     digests = np.zeros(size + other_size, np.uint64)
     weights = np.zeros(size + other_size, np.uint32)
-    slots = np.full((size + other_size, 2), -1, np.int32)
+    slots = np.zeros((size + other_size, 2), np.int32)
     n = 0
     for side in range(2):
         for slot in range(other_size if side else size):
@@ -189,12 +189,13 @@ def merge(  # type: ignore[no-untyped-def]
         n = k
     thetas[row] = theta
     sizes[row] = n
-    hashes[row, :] = 0
-    counts[row, :] = 0
-    origins[:] = -1
-    hashes[row, :n] = digests[:n]
-    counts[row, :n] = weights[:n]
-    origins[:n] = slots[:n]
+    # Plain loops: slice assignments compile for seconds.
+    for slot in range(k):
+        used = slot < n
+        hashes[row, slot] = digests[slot] if used else np.uint64(0)
+        counts[row, slot] = weights[slot] if used else np.uint32(0)
+        origins[slot, 0] = slots[slot, 0] if used else -1
+        origins[slot, 1] = slots[slot, 1] if used else -1
 
 
 @kernel
@@ -294,7 +295,12 @@ def _overlap_many(  # type: ignore[no-untyped-def]
     hashes, sizes, thetas, rows, other_hashes, other_sizes, other_thetas, other_rows, out
 ):
     for i in range(rows.size):
-        out[i] = overlap(hashes, sizes, thetas, rows[i], other_hashes, other_sizes, other_thetas, other_rows[i])
+        both, mine, theirs = overlap(
+            hashes, sizes, thetas, rows[i], other_hashes, other_sizes, other_thetas, other_rows[i]
+        )
+        out[i, 0] = both
+        out[i, 1] = mine
+        out[i, 2] = theirs
 
 
 def jaccard(column: BottomK, *, rows: npt.ArrayLike, other: BottomK, other_rows: npt.ArrayLike) -> Estimates:

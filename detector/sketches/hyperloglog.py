@@ -9,7 +9,9 @@ low p bits, the rank one more than the number of leading zeros of the other
 Limits: standard error 1.04/sqrt(m) (m = 64: 13 %, 256: 6.5 %, 1024: 3.3 %,
 4096: 1.6 %), less while n is below m; m from 16 to 65,536. Bounds are
 statistical, at two standard errors; the number of non-zero registers is a
-certain lower bound and is used where it is better.
+certain lower bound and is used where it is better. Of very few items one may be
+lost to a shared register (ten in 4,096: once in 91), which is more than the upper
+bound allows for.
 Source: Flajolet, Fusy, Gandouet and Meunier (AofA 2007); estimator: Ertl, "New
 cardinality estimation algorithms for HyperLogLog sketches" (arXiv 1702.01284),
 algorithm 6, which needs no bias table and no switch to linear counting.
