@@ -11,6 +11,7 @@ Source: HyperLogLog, Flajolet et al. 2007; Space-Saving, Metwally et al. 2005;
 majority vote, Boyer and Moore 1981.
 """
 
+from collections.abc import Callable
 from enum import IntEnum
 
 import numba
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.frames import ID, NUM, TIER_SHIFT, Flag
-from detector.index import KeyIndex, find
+from detector.index import KeyIndex, NamesOf, find
 from detector.sketches import histogram, hyperloglog, space_saving
 
 U64 = npt.NDArray[np.uint64]
@@ -230,10 +231,11 @@ class AccountTable:
         self.n_touched = 0
         self.evicted = 0
 
-    def admit(self, keys: U64, name_of, *, pinned: I64) -> I64:  # type: ignore[no-untyped-def]
+    def admit(self, keys: U64, name_of: NamesOf, *, pinned: I64, leaving: Callable[[I64], None]) -> I64:
         """Map a pane's account digests to rows, giving rows to new accounts.
 
-        `name_of(keys)` lists their strings; `pinned` rows may not leave.
+        `name_of(keys)` lists their strings; `pinned` rows may not leave; `leaving`
+        is told of rows before they are cleared.
         """
         rows, fresh = np.empty(keys.size, np.int64), np.empty(keys.size, np.int64)
         n = resolve(self.index.slot_keys, self.index.slot_rows, keys, rows, fresh)
@@ -242,14 +244,14 @@ class AccountTable:
         new, first = np.unique(keys[fresh[:n]], return_index=True)
         new = new[np.argsort(first, kind="stable")]
         if new.size > self.index.room():
-            self._evict(new.size, pinned)
+            self._evict(new.size, pinned, leaving)
             new = new[: self.index.room()]
         if new.size:
             self.index.add(new, name_of(new))
         resolve(self.index.slot_keys, self.index.slot_rows, keys, rows, fresh)
         return rows
 
-    def _evict(self, wanted: int, pinned: I64) -> None:
+    def _evict(self, wanted: int, pinned: I64, leaving: Callable[[I64], None]) -> None:
         used = self.index.used
         gone = min(self.index.live(), max(wanted, self.index.rows_max // EVICT_SHARE))
         live = self.index.keys[:used] != 0
@@ -259,6 +261,7 @@ class AccountTable:
         newcomer = stats[:, A.REQUESTS] > 1
         order = np.lexsort((self.index.keys[candidates], stats[:, A.LAST], newcomer))
         rows = candidates[order[:gone]]
+        leaving(rows)
         self.clear(rows)
         self.evicted += rows.size
 

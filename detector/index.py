@@ -9,12 +9,15 @@ sequence; capacity is fixed by `rows_max`, the slots grow by doubling.
 Source: Knuth, The Art of Computer Programming, vol. 3, section 6.4, algorithm L.
 """
 
+from collections.abc import Callable
+
 import numba
 import numpy as np
 import numpy.typing as npt
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
+NamesOf = Callable[[U64], list[bytes | None]]
 
 _SLOTS_MIN = 4_096
 

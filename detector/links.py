@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from detector.config import TableSettings
 from detector.frames import ID, IDS, LINKS_FIRST, NUM, Flag
-from detector.index import KeyIndex, find
+from detector.index import KeyIndex, NamesOf, find
 from detector.sketches import bottom_k, histogram, hyperloglog
 
 U64 = npt.NDArray[np.uint64]
@@ -342,7 +342,7 @@ class LinkTable:
         self.gate_load[0] = 0
         self.generation_start_ms = end_ms
 
-    def admit(self, ids: U64, columns: I64, name_of, *, pinned: I64) -> I64:  # type: ignore[no-untyped-def]
+    def admit(self, ids: U64, columns: I64, name_of: NamesOf, *, pinned: I64) -> I64:
         """Map a pane to link rows: int64 (rows, columns), -1 where the gate holds a link back.
 
         `columns` are the link columns of `ids` that the pane fills; `name_of(keys)`

@@ -1,0 +1,132 @@
+"""Discovery: signatures over what was touched; which pools stand accused.
+
+Purpose: at every discovery, judge touched accounts, then touched pools, and return
+the pools whose verdict reaches the threshold with enough families.
+Invariants: rows in key order; accounts are scored by the model before it learns;
+floats are rounded before they are compared. A pool is judged anew only when it grew
+by a twentieth, so the cost follows the traffic and not the history.
+Limits: pools of `REQUESTS_MIN` requests and `links.SMALL_K` accounts upwards.
+Source: families and caps as in `verdict`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detector import models
+from detector.accounts import A, AccountTable
+from detector.config import Settings
+from detector.links import LinkTable, P
+from detector.population import MATURE_REQUESTS, Population, stratum
+from detector.signatures.contract import Answer, LinkView, Signature, pooled
+from detector.signatures.registry import ACCOUNT_SIGNATURES, LINK_SIGNATURES, SIGNATURES
+from detector.verdict import Judged, facts_at, weigh
+from detector.views import account_view, link_view
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+REQUESTS_MIN = 40
+GROWTH_MIN = 10
+FAMILIES = ("content", "timing", "network", "identity", "lifecycle", "behaviour")
+
+
+class Accused(NamedTuple):
+    """A pool whose verdict reaches the threshold."""
+
+    pool: int
+    judged: Judged
+
+
+def judge_accounts(
+    accounts: AccountTable, population: Population, model: models.PopulationModel, active: frozenset[str]
+) -> None:
+    """Run the account signatures over touched accounts, refresh the population, feed the model."""
+    rows = accounts.take_touched()
+    rows = rows[accounts.stats[rows, A.REQUESTS] >= MATURE_REQUESTS]
+    if rows.size == 0:
+        return
+    view = account_view(accounts, rows, population)
+    bits = np.zeros(rows.size, np.int64)
+    for bit, signature in enumerate(ACCOUNT_SIGNATURES):
+        if signature.id in active:
+            bits |= (signature.judge(view).log_odds > 0).astype(np.int64) << bit
+    # Accounts that entered a new octave of requests, those that fire most first, ties by key.
+    moved = stratum(accounts.stats[rows, A.REQUESTS]) != ((accounts.stats[rows, A.FIRED] >> 20) & 0xFF)
+    free = accounts.stats[rows, A.CAMPAIGN] == 0
+    chosen = np.flatnonzero(moved & free)
+    weight = np.array([int(b).bit_count() for b in bits[chosen].tolist()], np.int64)
+    chosen = np.sort(chosen[np.argsort(-weight, kind="stable")][: models.ROWS_MAX])
+    if chosen.size:
+        scores = model.score_then_learn(view, chosen, np.array([int(b).bit_count() <= 1 for b in bits[chosen].tolist()]))
+        accounts.stats[rows[chosen], A.MODEL_SCORE] = scores
+    population.update(accounts, rows, bits)
+
+
+def _answers(view: LinkView, active: frozenset[str]) -> list[tuple[Signature, Answer]]:
+    answers = [(s, s.judge(view)) for s in LINK_SIGNATURES if s.id in active]
+    return answers + [(s, pooled(s, view)) for s in ACCOUNT_SIGNATURES if s.id in active]
+
+
+def _totals(answers: list[tuple[Signature, Answer]], rows: int, settings: Settings) -> tuple[F64, I64]:
+    """Add the best item of each family per row; count the families that accuse."""
+    total, families = np.full(rows, settings.verdict.prior), np.zeros(rows, np.int64)
+    for family in FAMILIES:
+        columns = [a.log_odds for s, a in answers if s.family == family]
+        if not columns:
+            continue
+        stacked = np.stack(columns)
+        best = np.where(stacked == 0, -np.inf, stacked).max(axis=0)
+        best = np.where(np.isfinite(best), np.minimum(best, settings.verdict.family_cap), 0.0)
+        total += best
+        families += best > 0
+    return np.round(total, 6), families
+
+
+def items_at(answers: list[tuple[Signature, Answer]], row: int) -> Judged | list:  # type: ignore[type-arg]
+    """Collect one pool's (signature, log-odds, facts)."""
+    return [(s, float(a.log_odds[row]), facts_at(a, row)) for s, a in answers if a.log_odds[row] != 0]
+
+
+def judge_pools(
+    links: LinkTable, accounts: AccountTable, population: Population, active: frozenset[str], settings: Settings, *, now_ms: int
+) -> list[Accused]:
+    """Judge the touched pools that grew; returns the accused ones, strongest first, ties by key."""
+    pools = links.take_touched()
+    requests, judged = links.pools[pools, P.REQUESTS], links.pools[pools, P.JUDGED]
+    grown = (requests >= REQUESTS_MIN) & (requests - judged >= np.maximum(GROWTH_MIN, judged // 20))
+    pools = pools[grown]
+    if pools.size == 0:
+        return []
+    links.pools[pools, P.JUDGED] = links.pools[pools, P.REQUESTS]
+    view = link_view(links, pools, accounts, population, now_ms=now_ms)
+    answers = _answers(view, active)
+    total, families = _totals(answers, pools.size, settings)
+    hot = np.flatnonzero((total >= settings.verdict.threshold) & (families >= settings.verdict.families_min))
+    accused = [Accused(int(pools[i]), weigh(items_at(answers, i), settings.verdict)) for i in hot.tolist()]  # type: ignore[arg-type]
+    keys = links.index.keys[links.pools[pools[hot], P.LINK]].tolist() if hot.size else []
+    order = sorted(range(len(accused)), key=lambda i: (-accused[i].judged.verdict.log_odds, keys[i]))
+    return [accused[i] for i in order]
+
+
+def explain_pool(
+    links: LinkTable, accounts: AccountTable, population: Population, active: frozenset[str], settings: Settings, *, pool: int, now_ms: int
+) -> Judged:
+    """Judge one pool now, whatever it shows, with all its evidence."""
+    view = link_view(links, np.array([pool]), accounts, population, now_ms=now_ms)
+    return weigh(items_at(_answers(view, active), 0), settings.verdict)  # type: ignore[arg-type]
+
+
+def coverage(present: frozenset[str], off: tuple[str, ...]) -> tuple[frozenset[str], tuple[tuple[str, tuple[str, ...]], ...]]:
+    """Split the signatures into active ids and (id, missing fields) of those that are off."""
+    active, blind = set(), []
+    for signature in SIGNATURES:
+        missing = signature.missing(present)
+        if signature.id in off or signature.maturity == "retired":
+            blind.append((signature.id, ("switched off",)))
+        elif missing:
+            blind.append((signature.id, missing))
+        else:
+            active.add(signature.id)
+    return frozenset(active), tuple(blind)

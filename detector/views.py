@@ -1,0 +1,219 @@
+"""Views: what signatures see of the tables, as columns.
+
+Purpose: turn rows touched since the last discovery into an `AccountView` and a
+`LinkView`. Members of a pool are its sampled accounts; of each organisation one counts.
+Invariants: pure functions of the tables; rows in the order given; base rates leave
+the pool's own members out.
+Limits: a pool's members are the at most 128 accounts of its bottom-k sample.
+Source: definitions stand beside each field in `signatures.contract`.
+"""
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from detector.accounts import A, AccountTable
+from detector.index import find
+from detector.links import KINDS, TEXT_KINDS, LinkTable, P
+from detector.population import MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Population
+from detector.signatures.contract import AccountView, LinkView, wilson_lower
+from detector.signatures.registry import ACCOUNT_SIGNATURES
+from detector.sketches import bottom_k, hyperloglog
+
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+_TEXT_KINDS = np.array([KINDS.index(k) for k in TEXT_KINDS])
+_OCTAVE = 256.0
+DAY_MS = 86_400_000
+SPAN_MIN_MS = 3 * 3_600_000
+PACED_REQUESTS_MIN = 4
+
+# Columns of the member summary that the kernel fills.
+_MEMBERS, _UNITS, _PROGRAM, _PURITY, _PACED, _RATE, _RATE_SQ, _NOISE, _YOUNG, _AGED, _GONE, _BORN, _COLLIDE = range(13)
+_SUMMARY = 13
+(_ORG, _CREATED, _LAST, _REQUESTS, _PROGRAM_OF, _FIRED, _CAMPAIGN) = (
+    int(A.ORG), int(A.CREATED), int(A.LAST), int(A.REQUESTS), int(A.PROGRAM), int(A.FIRED), int(A.CAMPAIGN),
+)  # fmt: skip
+_WEEK_MS = 7 * DAY_MS
+
+
+def _share(part: F64, whole: F64) -> F64:
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+
+
+def _spread(total: F64, squares: F64, count: F64) -> F64:
+    n = np.maximum(count, 1.0)
+    return np.sqrt(np.maximum(squares / n - (total / n) ** 2, 0.0)) / _OCTAVE
+
+
+def account_view(table: AccountTable, rows: I64, population: Population) -> AccountView:
+    """Columns of the given account rows."""
+    s = table.stats[rows].astype(np.float64)
+    requests = s[:, A.REQUESTS]
+    best = table.template_counts[rows].astype(np.int64) - table.template_errors[rows].astype(np.int64)
+    age = np.where(s[:, A.CREATED] >= 0, s[:, A.FIRST] - s[:, A.CREATED], np.nan)
+    score = s[:, A.MODEL_SCORE]
+    known = max(population.elicitation_known, 1)
+    return AccountView(
+        requests=requests,
+        span_ms=s[:, A.LAST] - s[:, A.FIRST],
+        age_ms=age,
+        input_log_mean=s[:, A.LOG_IN] / requests / _OCTAVE,
+        input_log_sd=_spread(s[:, A.LOG_IN], s[:, A.LOG_IN_SQ], requests),
+        output_log_mean=s[:, A.LOG_OUT] / requests / _OCTAVE,
+        gap_log_sd=_spread(s[:, A.LOG_GAP], s[:, A.LOG_GAP_SQ], requests - 1),
+        single_share=_share(s[:, A.SINGLE], s[:, A.TURN_KNOWN]),
+        elicited=s[:, A.ELICITED],
+        elicitation_known=s[:, A.ELICITATION_KNOWN],
+        capped_share=_share(s[:, A.CAPPED], s[:, A.FINISH_KNOWN]),
+        lower_share=_share(s[:, A.LOWER], s[:, A.STYLE_KNOWN]),
+        tool_share=_share(s[:, A.TOOLS], s[:, A.TOOLS_KNOWN]),
+        template_share_lower=best.max(axis=1) / requests,
+        prompts_distinct_lower=hyperloglog.estimate(table.prompts[rows]).lower,
+        texts=s[:, A.SINGLE_KNOWN_TEXT],
+        hours=np.array([int(h).bit_count() for h in table.stats[rows, A.HOURS].tolist()], np.float64),
+        hour_peak=s[:, A.HOUR_PEAK],
+        first_hour=s[:, A.FIRST_HOUR_COUNT],
+        output_log_tail=population.output_tail(requests),
+        elicited_base=population.elicited / known,
+        model_score=np.where(score > 0, score / 65_536.0, np.nan),
+    )
+
+
+@numba.njit(cache=True)
+def _summarise(
+    pools, sizes, hashes, counts, firsts, lasts, slot_keys, slot_rows, stats, t_keys, t_counts, base, now_ms, summary, fired, based
+):  # type: ignore[no-untyped-def]
+    """Summarise each pool's sampled members; see `_SUMMARY`'s names. `base` is float64[STRATA, bits]."""
+    orgs = np.empty(hashes.shape[1], np.int64)
+    programs = np.empty(hashes.shape[1], np.int64)
+    templates = np.empty(hashes.shape[1], np.uint64)
+    for i in range(pools.size):
+        pool = pools[i]
+        out = summary[i]
+        units = 0
+        for k in range(np.int64(sizes[pool])):
+            row = find(slot_keys, slot_rows, hashes[pool, k])
+            if row < 0:
+                continue
+            s = stats[row]
+            out[_MEMBERS] += 1
+            count = np.float64(counts[pool, k])
+            span = lasts[pool, k] - firsts[pool, k]
+            out[_GONE] += now_ms - s[_LAST] > DAY_MS
+            out[_BORN] += now_ms - firsts[pool, k] < DAY_MS
+            out[_PURITY] += min(1.0, count / max(s[_REQUESTS], 1))
+            if count >= PACED_REQUESTS_MIN and now_ms - firsts[pool, k] >= SPAN_MIN_MS:
+                rate = np.log((count - 1) / max(span, SPAN_MIN_MS) * DAY_MS)
+                out[_PACED] += 1
+                out[_RATE] += rate
+                out[_RATE_SQ] += rate * rate
+                out[_NOISE] += 1.0 / (count - 1)
+            fresh = True
+            for u in range(units):
+                if orgs[u] == s[_ORG]:
+                    fresh = False
+                    break
+            if not fresh:
+                continue
+            orgs[units] = s[_ORG]
+            programs[units] = s[_PROGRAM_OF]
+            top = 0
+            for t in range(1, t_keys.shape[1]):
+                if t_counts[row, t] > t_counts[row, top]:
+                    top = t
+            templates[units] = t_keys[row, top]
+            units += 1
+            if s[_CREATED] >= 0:
+                out[_AGED] += 1
+                out[_YOUNG] += s[_LAST] - s[_CREATED] < _WEEK_MS
+            if s[_REQUESTS] >= MATURE_REQUESTS:
+                stratum = min(np.int64(np.log2(s[_REQUESTS])), STRATA - 1)
+                for b in range(SIGNATURE_BITS):
+                    fired[i, b] += (s[_FIRED] >> b) & 1
+                    based[i, b] += base[stratum, b]
+                based[i, SIGNATURE_BITS] += 1
+        out[_UNITS] = units
+        best = 0
+        agree = 0
+        for u in range(units):
+            same = 0
+            for v in range(units):
+                same += programs[v] == programs[u]
+                agree += v != u and templates[v] == templates[u] and templates[v] != 0
+            best = max(best, same)
+        out[_PROGRAM] = best
+        out[_COLLIDE] = agree / max(units * (units - 1), 1)
+
+
+def link_view(links: LinkTable, pools: I64, accounts: AccountTable, population: Population, *, now_ms: int) -> LinkView:
+    """Columns of the given pools, judged at `now_ms` (event time, a pane end)."""
+    n = pools.size
+    p = links.pools[pools].astype(np.float64)
+    column, large = links.large.columns, links.large
+    summary = np.zeros((n, _SUMMARY))
+    fired, based = np.zeros((n, SIGNATURE_BITS)), np.zeros((n, SIGNATURE_BITS + 1))
+    live = population.accounts.astype(np.float64)
+    whole = population.fired.sum(axis=0) / max(live.sum(), 1.0)
+    base = np.where(live[:, None] >= 50, population.fired / np.maximum(live[:, None], 1.0), whole[None, :])
+    _summarise(
+        pools, column.sizes, column.hashes, column.counts, large.firsts, large.lasts,
+        accounts.index.slot_keys, accounts.index.slot_rows, accounts.stats, accounts.template_keys,
+        accounts.template_counts, base, now_ms, summary, fired, based,
+    )  # fmt: skip
+    crowd = bottom_k.estimate(sizes=column.sizes[pools], thetas=column.thetas[pools])
+    orgs, subnets, payments, prompts = (hyperloglog.estimate(r[pools]) for r in links.sketches.values())
+    units, members = np.maximum(summary[:, _UNITS], 1.0), np.maximum(summary[:, _MEMBERS], 1.0)
+    mature = based[:, SIGNATURE_BITS]
+    total = max(float(live.sum()), 1.0)
+    firing = {}
+    for bit, signature in enumerate(ACCOUNT_SIGNATURES):
+        expected = based[:, bit] / np.maximum(mature, 1.0)
+        # Leave the pool out: its members, scaled to the whole pool, are taken from both counts.
+        own = np.minimum(crowd.value / units, 1e9) * mature
+        rest = np.maximum(total - own, 1.0)
+        without = np.clip((expected * total - fired[:, bit] * crowd.value / units) / rest, 0.0, 1.0)
+        few = rest < 0.2 * total
+        firing[signature.id] = (fired[:, bit], mature, np.where(few, expected, np.minimum(expected, without)))
+    paced = np.maximum(summary[:, _PACED], 1.0)
+    variance = summary[:, _RATE_SQ] / paced - (summary[:, _RATE] / paced) ** 2 - summary[:, _NOISE] / paced
+    young_rest = np.maximum(population.aged - summary[:, _AGED] * crowd.value / units, 1.0)
+    young_base = np.clip((population.young - summary[:, _YOUNG] * crowd.value / units) / young_rest, 0.0, 1.0)
+    return LinkView(
+        kind=links.pools[pools, P.KIND],
+        is_text=np.isin(links.pools[pools, P.KIND], _TEXT_KINDS),
+        requests=p[:, P.REQUESTS],
+        span_ms=p[:, P.LAST] - p[:, P.FIRST],
+        age_ms=now_ms - links.stats[links.pools[pools, P.LINK], 1].astype(np.float64),
+        accounts=crowd.value,
+        accounts_lower=crowd.lower,
+        orgs_lower=np.minimum(orgs.lower, crowd.upper),
+        orgs=orgs.value,
+        subnets=subnets.value,
+        subnets_lower=subnets.lower,
+        payments=payments.value,
+        payments_upper=payments.upper,
+        prompts_lower=prompts.lower,
+        prompts=prompts.value,
+        texts=p[:, P.TEXTS],
+        members=summary[:, _MEMBERS],
+        units=summary[:, _UNITS],
+        program_share=summary[:, _PROGRAM] / units,
+        purity=summary[:, _PURITY] / members,
+        rate_members=summary[:, _PACED],
+        rate_log_sd=np.sqrt(np.maximum(variance, 0.0)),
+        young=summary[:, _YOUNG],
+        age_known=summary[:, _AGED],
+        young_base=young_base,
+        gone=summary[:, _GONE],
+        born=summary[:, _BORN],
+        single_share=_share(p[:, P.SINGLE], p[:, P.TURN_KNOWN]),
+        tool_share=_share(p[:, P.TOOLS], p[:, P.TOOLS_KNOWN]),
+        elicited_share=wilson_lower(p[:, P.ELICITED], p[:, P.ELICITATION_KNOWN]),
+        output_log_mean=p[:, P.LOG_OUT] / np.maximum(p[:, P.REQUESTS], 1.0) / _OCTAVE,
+        template_collision=summary[:, _COLLIDE],
+        population=total,
+        fired=firing,
+    )
