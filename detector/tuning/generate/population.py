@@ -1,0 +1,169 @@
+"""What every population is built from: the setting of a world and a few common shapes.
+
+Purpose: `Setting` is the context that builders of populations share; the helpers make pools
+of items, rhythms and lives from it.
+Invariants: a builder draws from its own generator, named after the population, so that adding
+or resizing one population leaves the others as they were.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from detector.tuning.generate.accounts import DAY_MS, Accounts
+from detector.tuning.generate.columns import F64, I64
+from detector.tuning.generate.network import Network
+from detector.tuning.generate.pools import Builder, Drawer, Item
+from detector.tuning.generate.rates import ZONES, Rates
+from detector.tuning.generate.sessions import Rhythm, name_seed
+from detector.tuning.generate.texts import Corpus, Side, cut, endless, recombine
+from detector.tuning.generate.wording import Wording, split_slot
+
+FLAT = ZONES  # the profile row that knows no hour
+# Where customers live, as weights over UTC + 0 ... UTC + 23.
+_ZONE_WEIGHTS = (8, 12, 6, 4, 2, 8, 3, 3, 6, 5, 3, 1, 1, 1, 0, 0, 5, 6, 7, 12, 3, 4, 1, 1)
+POPULAR_SHARE = 0.07  # between the 5 and 10 % of openings that people repeat word for word
+SLOT_CHARS_MAX = 2_000
+
+
+class Setting(NamedTuple):
+    """The context of one world."""
+
+    seed: int
+    start_ms: int
+    stop_ms: int
+    accounts: int  # size of the benign population
+    scale: float  # multiplies every request rate
+    texts_max: int  # distinct texts per pool at most
+    corpus: Corpus
+    words: Wording
+    part: int
+    rates: Rates
+    networks: tuple[Network, ...]
+    builder: Builder
+
+    @property
+    def days(self) -> float:
+        """Length of the run in days."""
+        return (self.stop_ms - self.start_ms) / DAY_MS
+
+    def generator(self, name: str) -> np.random.Generator:
+        """A population's own source of draws."""
+        return np.random.default_rng([self.seed, name_seed(name), 0])
+
+    def share(self, part: float, *, at_least: int = 1) -> int:
+        """A share of the benign accounts, as a number of accounts."""
+        return max(at_least, round(self.accounts * part))
+
+
+def lives(rng: np.random.Generator, *, setting: Setting, count: int, arrivals: float = 0.04) -> tuple[I64, I64]:
+    """First and last possible request of ordinary accounts: most are there throughout, some arrive or leave."""
+    began = np.full(count, setting.start_ms)
+    ended = np.full(count, setting.stop_ms)
+    span = setting.stop_ms - setting.start_ms
+    arriving = rng.random(count) < arrivals * max(setting.days, 1)
+    began[arriving] += (rng.random(int(arriving.sum())) * span).astype(np.int64)
+    leaving = rng.random(count) < arrivals * max(setting.days, 1) / 2
+    ended[leaving] -= (rng.random(int(leaving.sum())) * span / 2).astype(np.int64)
+    return began, np.maximum(ended, began)
+
+
+def zones(rng: np.random.Generator, *, count: int) -> I64:
+    """Profile rows of people: the time zone that each lives in."""
+    share = np.cumsum(_ZONE_WEIGHTS)
+    return np.searchsorted(share / share[-1], rng.random(count), side="right").astype(np.int64)
+
+
+def rhythm(
+    *,
+    sessions_per_day: F64,
+    turns: float,
+    gap_s: F64,
+    profile: I64,
+    output: I64,
+    life: tuple[I64, I64],
+    rng: np.random.Generator,
+    scale: float,
+    gap_sigma: float = 1.0,
+    home: float = 3.0,
+    day_shape: float = 1.5,
+    single: bool = False,
+    max_turns: int = 40,
+    keeps_history: bool = True,
+) -> Rhythm:
+    """A rhythm whose accounts differ in answer length and session length as people do."""
+    count = sessions_per_day.size
+    return Rhythm(
+        sessions_per_day=sessions_per_day * scale,
+        turns=np.maximum(1.0, turns * np.exp(0.5 * rng.standard_normal(count))),
+        gap_s=gap_s,
+        gap_sigma=np.full(count, gap_sigma),
+        profile=profile,
+        output=output,
+        output_factor=np.exp(0.35 * rng.standard_normal(count)),
+        from_ms=life[0],
+        until_ms=life[1],
+        home=np.full(count, home),
+        day_shape=day_shape,
+        single=single,
+        max_turns=max_turns,
+        keeps_history=keeps_history,
+    )
+
+
+def shuffled(rng: np.random.Generator, *, texts: Sequence[str], side: Side) -> Iterator[str]:
+    """Texts without end, in an order of their own."""
+    return endless(texts, vocabulary=side.vocabulary, order=rng.permutation(len(texts)).tolist())
+
+
+def pool_size(setting: Setting, *, rhythm: Rhythm) -> int:
+    """Distinct texts that a population's requests call for, within the bound."""
+    lived_days = (np.minimum(rhythm.until_ms, setting.stop_ms) - np.maximum(rhythm.from_ms, setting.start_ms)) / DAY_MS
+    expected = float((rhythm.sessions_per_day * np.maximum(lived_days, 0) * rhythm.turns).sum())
+    return int(np.clip(expected * 1.15 + 16, 32, setting.texts_max))
+
+
+def single_items(texts: Iterator[str], *, count: int, template: str = "{}", first_group: int = 0) -> list[Item]:
+    """`count` items of one template, each text a slot."""
+    head, tail = split_slot(template)
+    return [
+        Item(head, cut(next(texts), chars_max=SLOT_CHARS_MAX), tail, group=first_group + at) for at in range(count)
+    ]
+
+
+def drawer(setting: Setting, *, items: list[Item], width: int = 1) -> Drawer:
+    """A pool of these items, in the world's table of texts."""
+    return Drawer(setting.builder.pool(items, width=width))
+
+
+def people_drawer(setting: Setting, *, name: str, side: Side, texts: Sequence[str], count: int) -> Drawer:
+    """A pool of bare texts."""
+    rng = setting.generator(name + " texts")
+    return drawer(setting, items=single_items(shuffled(rng, texts=texts, side=side), count=count))
+
+
+def conversation_items(
+    rng: np.random.Generator, *, side: Side, openings: Sequence[str], count: int, width: int
+) -> list[Item]:
+    """Conversations whose prompt grows: the task, then what tools and the user add, turn after turn."""
+    tasks = shuffled(rng, texts=openings, side=side)
+    replies = shuffled(rng, texts=[*side.documents, *side.later], side=side)
+    out = []
+    for group in range(count):
+        text = cut(next(tasks), chars_max=900)
+        for turn in range(width):
+            if turn:
+                text += "\n\n" + cut(next(replies), chars_max=450)
+            out.append(Item("", text, "", group=group))
+    return out
+
+
+def with_system(accounts: Accounts, *, systems: I64) -> Accounts:
+    """The accounts with their system prompts (indices, -1 none)."""
+    return accounts._replace(system=systems)
+
+
+def rebuilt(text: str, *, seed: int, side: Side) -> str:
+    """A text of the same build; for what must exist once per account."""
+    return recombine(text, seed=seed, vocabulary=side.vocabulary)

@@ -1,0 +1,270 @@
+"""When who sends what: sessions of requests, hour by hour.
+
+Purpose: a `Population` draws its accounts' sessions for one hour of event time after the
+other and turns them into rows; a session that runs past the hour waits for its turn.
+Invariants: draws depend on (seed, population, hour) alone; memory holds one hour and what
+is still open, however long the run.
+Limits: a session lasts at most `max_turns` requests; times are whole milliseconds.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from detector.tuning.generate.accounts import DAY_MS, Accounts
+from detector.tuning.generate.columns import F64, I64, U64, ranks_within, sums_before
+from detector.tuning.generate.pools import Drawer
+from detector.tuning.generate.rates import WEEK_HOURS, Rates, draw
+
+HOUR_MS = 3_600_000
+CHARS_PER_TOKEN = 4.0
+
+
+class Rows(NamedTuple):
+    """Requests before they are rendered, as equal-length columns."""
+
+    account: I64
+    time_ms: I64  # completion
+    text: I64
+    variant: I64
+    session: U64  # opaque; one per request where requests stand alone
+    turn: I64  # 0 for single requests
+    history_tokens: I64
+    visible_tokens: I64
+    place: I64  # which of the account's addresses
+
+
+class Rhythm(NamedTuple):
+    """How each account of a population behaves in time: arrays over accounts unless said otherwise."""
+
+    sessions_per_day: F64
+    turns: F64  # mean requests per session
+    gap_s: F64  # median gap inside a session
+    gap_sigma: F64
+    profile: I64  # row of `Rates.weights`
+    output: I64  # row of `Rates.outputs`
+    output_factor: F64
+    from_ms: I64
+    until_ms: I64
+    home: F64  # 1: all addresses alike; more: mostly the first
+    day_shape: float = 2.0  # gamma shape of an account's days: small is bursty
+    single: bool = False  # every request stands alone
+    max_turns: int = 40
+    keeps_history: bool = True  # input tokens grow with the conversation
+
+
+class Session(NamedTuple):
+    """The requests of some sessions, session after session: arrays over requests, `starts` over sessions."""
+
+    account: I64
+    rank: I64  # position in its session
+    session: I64  # index of the session
+    turns: I64  # over sessions: number of requests
+
+
+Chooser = Callable[[np.random.Generator, Session], tuple[I64, I64]]
+Starts = Callable[[np.random.Generator, int, int], tuple[I64, I64, I64]]
+
+_COLUMNS = len(Rows._fields)
+
+
+def empty_rows() -> Rows:
+    """No rows."""
+    return Rows(*(np.zeros(0, np.uint64 if name == "session" else np.int64) for name in Rows._fields))
+
+
+def stack(parts: Sequence[Rows]) -> Rows:
+    """Rows one after the other."""
+    return Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True))) if parts else empty_rows()
+
+
+def select(rows: Rows, *, at: np.ndarray[tuple[int], np.dtype[np.generic]]) -> Rows:
+    """The rows at the given places or where the mask holds."""
+    return Rows(*(column[at] for column in rows))
+
+
+def poisson_starts(rhythm: Rhythm, *, rates: Rates, seed: Sequence[int]) -> Starts:
+    """Sessions at random, by the account's rate, its hour of the week and how busy its day is."""
+
+    def starts(rng: np.random.Generator, start_ms: int, stop_ms: int) -> tuple[I64, I64, I64]:
+        hour = (start_ms // HOUR_MS + 72) % WEEK_HOURS  # 1970-01-01 was a Thursday; hour 0 is Monday 00:00
+        day = np.random.default_rng([*seed, start_ms // DAY_MS])  # one mood per account and day
+        shape = rhythm.day_shape
+        mood = day.gamma(shape, 1 / shape, rhythm.turns.size)
+        lived = np.minimum(rhythm.until_ms, stop_ms) - np.maximum(rhythm.from_ms, start_ms)
+        expected = rhythm.sessions_per_day * rates.weights[rhythm.profile, hour] * mood * np.maximum(lived, 0) / DAY_MS
+        account = np.repeat(np.arange(rhythm.turns.size), rng.poisson(expected))
+        low = np.maximum(rhythm.from_ms[account], start_ms)
+        high = np.minimum(rhythm.until_ms[account], stop_ms)
+        began = low + (rng.random(account.size) * (high - low)).astype(np.int64)
+        turns = 1 + rng.geometric(1 / np.maximum(rhythm.turns[account], 1.0)) - 1
+        return account, began, np.clip(turns, 1, rhythm.max_turns)
+
+    return starts
+
+
+def nightly_starts(*, hour: I64, items: I64) -> Starts:
+    """One session per account and night that walks through all its items, a few minutes past the hour."""
+
+    def starts(rng: np.random.Generator, start_ms: int, stop_ms: int) -> tuple[I64, I64, I64]:
+        account = np.flatnonzero(hour == start_ms // HOUR_MS % 24).astype(np.int64)
+        return account, start_ms + rng.integers(0, min(600_000, stop_ms - start_ms), account.size), items[account]
+
+    return starts
+
+
+def name_seed(name: str) -> int:
+    """A number for a population's name, the same everywhere."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "big")
+
+
+class Population:
+    """Accounts of one kind, their rhythm, what they say; holds the sessions still open."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        campaign: str,
+        accounts: Accounts,
+        rhythm: Rhythm,
+        chooser: Chooser,
+        rates: Rates,
+        seed: int,
+        starts: Starts | None = None,
+    ) -> None:
+        """`seed` is the world's; `starts` defaults to sessions at random."""
+        self.name = name
+        self.campaign = campaign
+        self.accounts = accounts
+        self.rhythm = rhythm
+        self._chooser = chooser
+        self._rates = rates
+        self._seed = [seed, name_seed(name)]
+        self._starts = starts or poisson_starts(rhythm, rates=rates, seed=[*self._seed, 1])
+        self._waiting = empty_rows()
+
+    def hour(self, *, start_ms: int, stop_ms: int, chars: I64) -> Rows:
+        """The rows that fall into [start_ms, stop_ms), in no particular order.
+
+        Hours must be asked for in order. `chars` is the length of every text of the world.
+        """
+        rng = np.random.default_rng([*self._seed, 2, start_ms // HOUR_MS])
+        account, began, turns = self._starts(rng, start_ms, stop_ms)
+        rows = stack([self._waiting, self._requests(rng, account=account, began=began, turns=turns, chars=chars)])
+        now = rows.time_ms < stop_ms
+        self._waiting = select(rows, at=~now & (rows.time_ms < self.rhythm.until_ms[rows.account]))
+        return select(rows, at=now)
+
+    def _requests(self, rng: np.random.Generator, *, account: I64, began: I64, turns: I64, chars: I64) -> Rows:
+        """Spell out sessions into requests."""
+        if account.size == 0:
+            return empty_rows()
+        rhythm = self.rhythm
+        session = np.repeat(np.arange(account.size), turns)
+        rank = ranks_within(session)
+        who = account[session]
+        text, variant = self._chooser(rng, Session(account=who, rank=rank, session=session, turns=turns))
+        u = rng.random(who.size)
+        visible = np.maximum(draw(self._rates.outputs, row=rhythm.output[who], u=u) * rhythm.output_factor[who], 1)
+        visible = visible.astype(np.int64)
+        gap_s = rhythm.gap_s[who] * np.exp(rhythm.gap_sigma[who] * rng.standard_normal(who.size))
+        # Reading and writing take time too: an answer of n tokens delays the next request by n/60 s.
+        gap_ms = (1000 * (gap_s + 0.3)).astype(np.int64) + visible * 1000 // 60
+        time_ms = began[session] + sums_before(gap_ms, ranks=rank) + visible * 12
+        prompt_tokens = np.ceil(chars[text] / CHARS_PER_TOKEN).astype(np.int64)
+        history = np.zeros_like(rank)
+        if rhythm.keeps_history and not rhythm.single:
+            history = sums_before(prompt_tokens + visible, ranks=rank)
+        count = self.accounts.address_count[account]
+        place = (count * rng.random(account.size) ** rhythm.home[account]).astype(np.int64)
+        names = rng.integers(1, 1 << 63, who.size if rhythm.single else account.size, dtype=np.uint64)
+        return Rows(
+            account=who,
+            time_ms=time_ms,
+            text=text,
+            variant=variant,
+            session=names if rhythm.single else names[session],
+            turn=np.zeros_like(rank) if rhythm.single else rank,
+            history_tokens=history,
+            visible_tokens=visible,
+            place=place[session],
+        )
+
+
+def fresh(drawer: Drawer, *, popular: Drawer | None = None, popular_share: float = 0.0) -> Chooser:
+    """Every request a text of its own, a share of them what many others send too."""
+
+    def choose(rng: np.random.Generator, session: Session) -> tuple[I64, I64]:
+        text, variant = drawer.next(session.rank.size)
+        if popular is not None:
+            _popularise(rng, text=text, variant=variant, where=rng.random(text.size) < popular_share, pool=popular)
+        return text, variant
+
+    return choose
+
+
+def talk(first: Drawer, *, later: Drawer, popular: Drawer, popular_share: float) -> Chooser:
+    """People: a first message, then what people say next."""
+
+    def choose(rng: np.random.Generator, session: Session) -> tuple[I64, I64]:
+        opening = session.rank == 0
+        text, variant = np.empty_like(session.rank), np.empty_like(session.rank)
+        text[opening], variant[opening] = first.next(int(opening.sum()))
+        text[~opening], variant[~opening] = later.next(int((~opening).sum()))
+        # Follow-ups such as "thanks, go on" repeat a little less often than openings.
+        share = np.where(opening, popular_share, popular_share / 2)
+        _popularise(rng, text=text, variant=variant, where=rng.random(text.size) < share, pool=popular)
+        return text, variant
+
+    return choose
+
+
+def _popularise(
+    rng: np.random.Generator, *, text: I64, variant: I64, where: np.ndarray[tuple[int], np.dtype[np.bool_]], pool: Drawer
+) -> None:
+    """Put well-known texts in place: the k-th is about 1/k as common as the first."""
+    count = int(where.sum())
+    size = pool.pool.size
+    rank = np.exp(rng.random(count) * np.log(size + 1)).astype(np.int64) - 1
+    text[where] = pool.pool.start + np.minimum(rank, size - 1)
+    variant[where] = 0
+
+
+def conversations(drawer: Drawer) -> Chooser:
+    """Prepared conversations: each turn's prompt continues the one before; long sessions chain several."""
+
+    def choose(rng: np.random.Generator, session: Session) -> tuple[I64, I64]:
+        width = drawer.pool.width
+        blocks = -(-session.turns // width)
+        row, variant = drawer.next(int(blocks.sum()))
+        at = (np.cumsum(blocks) - blocks)[session.session] + session.rank // width
+        return row[at] + session.rank % width, variant[at]
+
+    return choose
+
+
+def repeated(starts: I64, *, sizes: I64) -> Chooser:
+    """The same items every time, in order: account a walks rows starts[a] ... of the table."""
+
+    def choose(rng: np.random.Generator, session: Session) -> tuple[I64, I64]:
+        text = starts[session.account] + session.rank % sizes[session.account]
+        return text, np.zeros_like(text)
+
+    return choose
+
+
+def mixed(main: Chooser, *, cover: Chooser, share: float) -> Chooser:
+    """A share of requests from another chooser: an attacker's cover traffic."""
+
+    def choose(rng: np.random.Generator, session: Session) -> tuple[I64, I64]:
+        text, variant = main(rng, session)
+        if share > 0:
+            other, other_variant = cover(rng, session)
+            hidden = rng.random(text.size) < share
+            text, variant = np.where(hidden, other, text), np.where(hidden, other_variant, variant)
+        return text, variant
+
+    return choose

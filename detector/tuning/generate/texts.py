@@ -1,0 +1,213 @@
+"""Real prompts, divided so that nothing is used twice.
+
+Purpose: read published prompts (`*.jsonl`, `*.jsonl.gz`: objects with `id`, `kind`, `prompt`,
+and optionally `later_prompts`), give each part (tuning, validation, test) and each side
+(benign, attack) rows of its own, and make new texts where the rows run out.
+Invariants: a row belongs to one part and one side for ever: both follow from a hash of its
+id alone. `recombine` exchanges a word in every four consecutive ones, so that no shingle of
+five words survives, and is a function of (text, seed): prefixes stay prefixes.
+Limits: rows without `prompt` text are skipped; texts are cut at 12,000 characters.
+"""
+
+import gzip
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+PARTS = ("tuning", "validation", "test")
+PART_SHARES = (0.5, 0.25, 0.25)
+# Share of a kind's rows that belongs to attackers: the rest is what innocent people send.
+ATTACK_SHARES = {"human": 0.25, "harvest": 0.5, "benchmark": 0.25}
+CHARS_MAX = 12_000
+DOCUMENT_CHARS_MIN = 400
+VOCABULARY_MAX = 20_000
+PACKAGED = Path(__file__).parent.parent / "demo" / "sample"
+
+_WORD = re.compile(r"(\w+)")
+_SLOT = re.compile(r"\$?\{[a-zA-Z_ ]+\}|<question>")
+_MASK = (1 << 64) - 1
+
+
+class Side(NamedTuple):
+    """The texts of one part and one side. Lists are in a fixed order."""
+
+    people: list[str]  # first messages by people
+    later: list[str]  # what people say next
+    published: list[str]  # harvested, self-instruct and evaluation prompts as found
+    benchmark: list[list[str]]  # one list per evaluation set
+    judge: list[str]  # whole judge requests
+    documents: list[str]  # long passages
+    personas: list[str]  # role prompts, pasted by many
+    templates: list[tuple[str, str]]  # published harvest templates: text before and after the slot
+    vocabulary: list[str]
+
+
+class Corpus(NamedTuple):
+    """Both sides of one part."""
+
+    benign: Side
+    attack: Side
+
+
+def fraction(text: str, *, salt: str) -> float:
+    """Hash a string to [0, 1), the same for ever.
+
+    >>> 0 <= fraction("dolly:1", salt="part") < 1
+    True
+    """
+    digest = hashlib.blake2b(text.encode(), digest_size=8, person=salt.encode()[:16]).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def part_of(row_id: str) -> str:
+    """Which part a row (or template) belongs to, by its id without the marks of repeats."""
+    at = fraction(row_id.split("#")[0], salt="part")
+    return PARTS[0] if at < PART_SHARES[0] else PARTS[1] if at < PART_SHARES[0] + PART_SHARES[1] else PARTS[2]
+
+
+def side_of(row_id: str, *, kind: str) -> str:
+    """Whether innocent people or attackers may use a row."""
+    return "attack" if fraction(row_id.split("#")[0], salt="side") < ATTACK_SHARES[kind] else "benign"
+
+
+def read_rows(folder: Path) -> Iterator[dict[str, object]]:
+    """Rows of every prompt file below `folder`, files in order of name.
+
+    Raises `FileNotFoundError` when there is none.
+    """
+    files = sorted(p for p in folder.glob("*.jsonl*") if p.suffix in {".jsonl", ".gz"})
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no prompt files (*.jsonl, *.jsonl.gz); name another folder with --texts")
+    for path in files:
+        opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+        with opened as lines:
+            for line in lines:
+                row = orjson.loads(line)
+                if row.get("prompt") and row.get("kind") in ATTACK_SHARES:
+                    yield row
+
+
+def _side(rows: Sequence[dict[str, object]]) -> Side:
+    people, later, published, judge, documents, personas = [], [], [], [], [], []
+    benchmark: dict[str, list[str]] = {}
+    templates: list[tuple[str, str]] = []
+    for row in rows:
+        text, source, kind = str(row["prompt"])[:CHARS_MAX], str(row.get("source", "")), row["kind"]
+        later += [str(t)[:CHARS_MAX] for t in row.get("later_prompts") or () if str(t).strip()]  # type: ignore[attr-defined]
+        if kind == "human":
+            (personas if source.startswith("awesome") else people).append(text)
+        elif source == "harvest_templates":
+            slots = _SLOT.findall(text)
+            if 1 <= len(slots) <= 3:
+                parts = _SLOT.split(text)
+                templates.append((parts[0], " ".join(parts[1:])))
+        elif source == "llm_judge":
+            judge.append(text)
+        elif source.startswith("wire_"):
+            continue  # a whole pipeline's request around other sources' rows: sides would share text
+        else:
+            published.append(text)
+            if kind == "benchmark":
+                benchmark.setdefault(source, []).append(text)
+        if len(text) >= DOCUMENT_CHARS_MIN and kind != "harvest":
+            documents.append(text)
+    words = sorted({w for t in people + documents for w in _WORD.findall(t.lower()) if len(w) > 3 and w.isalpha()})
+    step = max(1, len(words) // VOCABULARY_MAX)
+    return Side(
+        people=people,
+        later=later or people,
+        published=published or people,
+        benchmark=[benchmark[name] for name in sorted(benchmark)] or [people],
+        judge=judge or published or people,
+        documents=documents or people,
+        personas=personas or people,
+        templates=templates,
+        vocabulary=words[::step],
+    )
+
+
+def load(folder: Path | None, *, part: str) -> Corpus:
+    """Read the corpus of one part; `None` takes the small sample that ships with the program.
+
+    Raises `ValueError` for an unknown part or a side that has too few texts by people.
+    """
+    if part not in PARTS:
+        raise ValueError(f"part {part!r} is none of {', '.join(PARTS)}")
+    source = folder if folder is not None else PACKAGED
+    rows = [row for row in read_rows(source) if part_of(str(row["id"])) == part]
+    sides = {name: [r for r in rows if side_of(str(r["id"]), kind=str(r["kind"])) == name] for name in ("benign", "attack")}
+    corpus = Corpus(benign=_side(sides["benign"]), attack=_side(sides["attack"]))
+    for name, side in zip(sides, corpus, strict=True):
+        if len(side.people) < 8 or len(side.vocabulary) < 50:
+            raise ValueError(
+                f"{source} has {len(side.people)} texts by people for {name} traffic in part {part!r}; at least 8 are needed"
+            )
+    return corpus
+
+
+def mix(value: int, *, seed: int) -> int:
+    """Spread two integers over 64 bits (SplitMix64); Python twin of `columns.mix64`.
+
+    >>> mix(1, seed=2) == mix(1, seed=2) != mix(2, seed=1)
+    True
+    """
+    z = (value + 0x9E3779B97F4A7C15 * (seed + 1)) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)
+
+
+def recombine(text: str, *, seed: int, vocabulary: Sequence[str]) -> str:
+    """Make a new text of the same build: every fourth word exchanged; seed 0 leaves the text alone.
+
+    >>> recombine("what is the capital of France in 1940", seed=0, vocabulary=["river"])
+    'what is the capital of France in 1940'
+    >>> recombine("what is the capital of France", seed=5, vocabulary=["river"])
+    'what river the capital of River'
+    """
+    if seed == 0:
+        return text
+    pieces = _WORD.split(text)  # separators at even places, words at odd ones
+    phase = seed % 4
+    words = len(pieces) // 2
+    # A text shorter than the phase would come back unchanged.
+    for at in range(min(phase, max(words - 1, 0)), words, 4):
+        word = pieces[2 * at + 1]
+        draw = mix(at, seed=seed)
+        if word.isdigit():
+            low = 10 ** (len(word) - 1) if len(word) > 1 else 0
+            pieces[2 * at + 1] = str(low + draw % (10 ** min(len(word), 18) - low))
+        else:
+            new = vocabulary[draw % len(vocabulary)]
+            pieces[2 * at + 1] = new.capitalize() if word[0].isupper() else new
+    return "".join(pieces)
+
+
+def endless(texts: Sequence[str], *, vocabulary: Sequence[str], order: Sequence[int]) -> Iterator[str]:
+    """Every text once in the given order, then recombined ones for ever."""
+    turn = 0
+    while True:
+        for at in order:
+            yield recombine(texts[at], seed=turn * 4 + mix(at, seed=turn) % 4 if turn else 0, vocabulary=vocabulary)
+        turn += 1
+
+
+def take(texts: Iterator[str], *, count: int) -> list[str]:
+    """The next `count` texts of an endless row of them."""
+    return [next(texts) for _ in range(count)]
+
+
+def cut(text: str, *, chars_max: int) -> str:
+    """Cut at a word's end, so that cut texts stay plausible."""
+    if len(text) <= chars_max:
+        return text
+    return text[:chars_max].rsplit(" ", 1)[0]
+
+
+def joined(texts: Iterable[str]) -> str:
+    """Paragraphs into one text."""
+    return "\n\n".join(texts)
