@@ -20,7 +20,7 @@ def _decimal(data, i, stop, limit):  # type: ignore[no-untyped-def]
     first = i
     value = 0
     while i < stop and 48 <= data[i] <= 57 and i - first < 4:
-        value = value * 10 + np.int64(data[i]) - 48
+        value = value * 10 + (data[i] - 48)
         i += 1
     if i == first or value > limit or (data[first] == 48 and i - first > 1):
         return -1
@@ -86,13 +86,11 @@ def _is_v6(data, i, stop):  # type: ignore[no-untyped-def]
 def _bad_addresses(data, offsets, out):  # type: ignore[no-untyped-def]
     for row in range(out.size):
         start, stop = np.int64(offsets[row]), np.int64(offsets[row + 1])
-        slash = stop
+        slash = start
         six = False
-        for i in range(start, stop):
-            six = six or data[i] == 58
-            if data[i] == 47:
-                slash = i
-                break
+        while slash < stop and data[slash] != 47:
+            six = six or data[slash] == 58
+            slash += 1
         good = _is_v6(data, start, slash) if six else _is_v4(data, start, slash)
         if good and slash < stop:
             good = _decimal(data, slash + 1, stop, 128 if six else 32) == stop

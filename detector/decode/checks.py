@@ -33,7 +33,9 @@ from detector.events import (
     FINGERPRINTS,
     IDENTIFIER_BYTES_MAX,
     LIST_ITEMS_MAX,
+    SCHEMA,
     TIME_MS_MIN,
+    EventBatch,
 )
 from detector.hashing import string_buffers
 
@@ -52,6 +54,7 @@ class Faults:
     """The first fault of each row: `reason` (uint8, 0 none) and `field` (int16), both of length `rows`."""
 
     def __init__(self, rows: int) -> None:
+        """Begin without faults."""
         self.reason = np.zeros(rows, np.uint8)
         self.field = np.zeros(rows, np.int16)
         self.any = False
@@ -185,3 +188,9 @@ def check(columns: dict[str, pa.Array], *, faults: Faults) -> dict[str, pa.Array
     elif tenant.null_count:
         out["tenant"] = tenant.fill_null(DEFAULT_TENANT)
     return out
+
+
+def assemble(columns: dict[str, pa.Array], *, rows: int) -> EventBatch:
+    """Put checked columns into an event batch; they have `SCHEMA`'s types already, absent ones become null."""
+    arrays = [columns[f.name] if f.name in columns else pa.nulls(rows, f.type) for f in FIELDS]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)

@@ -131,9 +131,9 @@ def find_name(ctx, start, stop, first):  # type: ignore[no-untyped-def]
         name = get(get(ctx, NAME_TABLE), slot)
         if name < 0:
             return name
-        if (name >= known) == (first > 0) and get(get(ctx, NAME_SIZES), name) == stop - start:
-            if same_bytes(start, get(ctx, NAME_BYTES) + get(get(ctx, NAME_STARTS), name) + 1, stop - start):
-                return name
+        fits = (name >= known) == (first > 0) and get(get(ctx, NAME_SIZES), name) == stop - start
+        if fits and same_bytes(start, get(ctx, NAME_BYTES) + get(get(ctx, NAME_STARTS), name) + 1, stop - start):
+            return name
         slot = (slot + 1) & (NAME_TABLE_SLOTS - 1)
 
 

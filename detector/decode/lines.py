@@ -7,7 +7,7 @@ twice the size); callers hand over blocks of about 1 MiB.
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numba
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from detector.decode import fields as kernel
-from detector.decode.checks import FIELD_NUMBER, Faults, check
+from detector.decode.checks import FIELD_NUMBER, Faults, assemble, check
 from detector.decode.contents import read_contents
 from detector.decode.digits import POWER_MAX
 from detector.decode.memory import PAD, address
@@ -29,7 +29,7 @@ from detector.decode.reasons import (
     UNKNOWN_SCHEMA,
     Reject,
 )
-from detector.decode.records import BLANK, KEY_SLOTS_MIN, REJECT_COLUMNS, read_records
+from detector.decode.records import KEY_SLOTS_MIN, REJECT_COLUMNS, read_records
 from detector.decode.scan import KEY_COLUMNS, KEYS, ODDS, POWERS, SIDE_AT, hash_key
 from detector.events import (
     ELICITATION,
@@ -41,7 +41,6 @@ from detector.events import (
     RECORD_BYTES_MAX,
     SCHEMA_VERSION,
     EventBatch,
-    event_batch,
 )
 from detector.fingerprint import Content
 from detector.hashing import opaque64
@@ -52,6 +51,7 @@ I64 = npt.NDArray[np.int64]
 
 BYTES_MAX: Final = 1 << 29
 ROW_BYTES_MIN: Final = 64  # the required fields with the shortest values that the kernel lets through take 65
+ODDS_MAX: Final = len(FIELDS) + 3 * LIST_ITEMS_MAX + len(ELICITATION_KINDS)  # of one record; each takes 3 bytes or more
 _EXTRA: Final = ("schema_version", "content", "ext")
 NAMES: Final = (*(f.name for f in FIELDS), *_EXTRA)
 _VERSION, _CONTENT = NAMES.index("schema_version"), NAMES.index("content")
@@ -80,7 +80,7 @@ def _form(name: str, kind: pa.DataType | None) -> int:
     return by_name[name] if kind is None else by_type[kind]
 
 
-def _name_table() -> dict[int, npt.NDArray[np.generic]]:
+def _name_table() -> dict[int, npt.NDArray[Any]]:
     """What the kernel knows about names, by the state word that points at it."""
     words = [name.encode() for name in (*NAMES, *ELICITATION_KINDS)]
     quoted = [b'"' + word + b'":' for word in words]
@@ -144,18 +144,23 @@ def _outputs(data: bytes, *, records: int) -> Out:
         scores=np.empty((len(ELICITATION_KINDS), rows), np.float64),
         line=np.empty(rows, np.int64),
         rejects=np.empty((records, REJECT_COLUMNS), np.int64),
-        odds=np.empty((length // 2 + 8, kernel.ODD_COLUMNS), np.int64),
+        odds=np.empty((min(length // 3, rows * ODDS_MAX) + 8, kernel.ODD_COLUMNS), np.int64),
     )
 
 
-def _read(out: Out, starts: I64, stops: I64) -> tuple[int, int, int]:
+def _read(out: Out, starts: I64, stops: I64, *, blank: bool) -> tuple[int, int, int]:
     """Run the kernel: the number of rows, rejects and odds that it wrote to `out`."""
     longest = min(int((stops - starts).max(initial=0)), RECORD_BYTES_MAX)
     keys = np.zeros((max(KEY_SLOTS_MIN, 1 << (longest // 2).bit_length()), KEY_COLUMNS), np.int64)
     seen = np.zeros(len(NAMES), np.int64)
     follows = np.minimum(np.arange(len(NAMES) + 1), len(NAMES) - 1)
     state = np.zeros(kernel.STATE_SLOTS, np.int64)
-    written = {kernel.START: out.start, kernel.SIZE: out.size, kernel.WHOLE: out.whole, kernel.NUMBER: out.real}
+    written: dict[int, npt.NDArray[Any]] = {
+        kernel.START: out.start,
+        kernel.SIZE: out.size,
+        kernel.WHOLE: out.whole,
+        kernel.NUMBER: out.real,
+    }
     written |= {kernel.LISTED: out.prints, kernel.SCORED: out.scores, kernel.ODD: out.odds, KEYS: keys}
     written |= {kernel.SEEN: seen, kernel.FOLLOWS: follows, kernel.BASE: out.work}
     for slot, array in (written | _NAME_TABLE).items():
@@ -163,7 +168,7 @@ def _read(out: Out, starts: I64, stops: I64) -> tuple[int, int, int]:
     state[kernel.ROWS] = out.start.shape[1]
     state[kernel.KNOWN], state[kernel.TENANT] = len(NAMES), NAMES.index("tenant")
     state[SIDE_AT] = address(out.work) + (out.work.size - PAD) // 2
-    rows, refused = read_records(address(state), starts, stops, out.line, out.rejects)
+    rows, refused = read_records(address(state), starts, stops, blank, out.line, out.rejects)
     return rows, refused, int(state[ODDS])
 
 
@@ -236,7 +241,7 @@ def _score_column(out: Out, field: int, rows: int) -> pa.StructArray:
 
 def _columns(out: Out, rows: int) -> dict[str, pa.Array]:
     """Turn the kernel's spans and numbers into Arrow columns, leaving out those without a value."""
-    present = (out.size[:, :rows] >= 0).any(axis=1)
+    present: list[bool] = np.any(out.size[:, :rows] >= 0, axis=1).tolist()
     columns: dict[str, pa.Array] = {}
     for field, f in enumerate(FIELDS):
         if not present[field]:
@@ -294,19 +299,18 @@ def _contents(out: Out, rows: int, faults: Faults) -> Content | None:
     if not (size >= 0).any():
         return None
     raw = out.work.tobytes()
-    spans = [None if n < 0 else raw[at : at + n] for at, n in zip(out.start[_CONTENT].tolist(), size.tolist())]
+    spans = [
+        None if n < 0 else raw[at : at + n]
+        for at, n in zip(out.start[_CONTENT, :rows].tolist(), size.tolist(), strict=True)
+    ]
     contents = read_contents(spans)
     faults.mark(contents.bad, reason=BAD_TYPE, field=_CONTENT)
     return contents.columns
 
 
-def _kernel_rejects(out: Out, refused: int, *, blank: bool) -> list[Reject]:
+def _kernel_rejects(out: Out, refused: int) -> list[Reject]:
     rejects = []
     for record, reason, field, byte, tenant, size in out.rejects[:refused].tolist():
-        if reason == BLANK:
-            if not blank:
-                rejects.append(Reject("not_json", record, 0))
-            continue
         name = NAMES[field] if field >= 0 else None
         who = out.work[tenant : tenant + size].tobytes().decode() if 0 < size <= IDENTIFIER_BYTES_MAX else None
         rejects.append(Reject(REASONS[reason], record, byte, name, who))
@@ -334,7 +338,7 @@ def decode_spans(data: bytes, starts: I64, stops: I64, *, blank: bool) -> Decode
     if length > BYTES_MAX:
         raise ValueError(f"{length} bytes in one call of decode, at most {BYTES_MAX}: hand over smaller blocks")
     out = _outputs(data, records=starts.size)
-    rows, refused, odds = _read(out, starts, stops)
+    rows, refused, odds = _read(out, starts, stops, blank=blank)
     faults = Faults(rows)
     if (out.size[_VERSION, :rows] >= 0).any():
         version = _string_column(out, _VERSION, rows)
@@ -343,9 +347,9 @@ def decode_spans(data: bytes, starts: I64, stops: I64, *, blank: bool) -> Decode
     _settle_odds(out, odds, faults)
     content = _contents(out, rows, faults)
     columns = check(_columns(out, rows), faults=faults)
-    batch = event_batch(columns, rows=rows)
+    batch = assemble(columns, rows=rows)
     positions = out.line[:rows].copy()
-    rejects = _kernel_rejects(out, refused, blank=blank)
+    rejects = _kernel_rejects(out, refused)
     if faults.any:
         rejects += _fault_rejects(faults, out, starts, length, batch.column("tenant"))
         rejects.sort(key=lambda reject: reject.position)

@@ -10,10 +10,11 @@ the record's end, and every output is sized for the worst input beforehand.
 """
 
 import functools
-from typing import Final
+from typing import Any, Final
 
 import numba
 import numpy as np
+import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -139,7 +140,7 @@ def low_zeros(_context, _word):  # type: ignore[no-untyped-def]
     return types.int64(types.uint64), generate
 
 
-def address(array: np.ndarray) -> int:
+def address(array: npt.NDArray[Any]) -> int:
     """Where an array's data begins; the caller keeps the array alive while it is used."""
     return int(array.ctypes.data)
 

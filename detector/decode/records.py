@@ -16,7 +16,6 @@ import numba
 from detector.decode.fields import (
     BASE,
     FOLLOWS,
-    KINDS,
     KNOWN,
     NAME_BYTES,
     NAME_SIZES,
@@ -140,11 +139,12 @@ def _line(start, stop, row, ctx):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def read_records(ctx, starts, stops, lines, rejects):  # type: ignore[no-untyped-def]
+def read_records(ctx, starts, stops, blank, lines, rejects):  # type: ignore[no-untyped-def]
     """Read the records between `starts[k]` and `stops[k]` (int64, bytes behind BASE): `(rows, rejects)`.
 
     Writes what the state at address `ctx` names, the record of each row to `lines`
-    (int64) and (int64, REJECT_COLUMNS) a reject to `rejects`.
+    (int64) and (int64, REJECT_COLUMNS) a reject to `rejects`; with `blank`, records of
+    white space are passed over.
     """
     base = get(ctx, BASE)
     rows = refused = 0
@@ -156,6 +156,10 @@ def read_records(ctx, starts, stops, lines, rejects):  # type: ignore[no-untyped
             lines[rows] = k
             rows += 1
             continue
+        if reason == BLANK:
+            if blank:
+                continue
+            reason = NOT_JSON
         rejects[refused, 0], rejects[refused, 1], rejects[refused, 2] = k, reason, field
         rejects[refused, 3] = at - base - starts[k]
         tenant = get(ctx, TENANT) * get(ctx, ROWS) + rows

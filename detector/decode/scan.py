@@ -16,12 +16,13 @@ from typing import Final
 import numpy as np
 
 from detector.decode.digits import scan_number
-from detector.decode.memory import get, inner, load_i64, load_u8, put, same_bytes
+from detector.decode.memory import get, inner, load_i64, load_u8, load_u64, put, same_bytes
 from detector.decode.reasons import DUPLICATE_KEY, NOT_JSON, TOO_DEEP, TOO_LARGE
 from detector.decode.text import ESCAPED, scan_string, skip_space, unescape
 from detector.events import NESTING_MAX
 
 PROBES_MAX: Final = 256
+_TRUE, _NULL, _FALS = (int.from_bytes(word, "little") for word in (b"true", b"null", b"fals"))
 KEY_COLUMNS: Final = 5  # of the key table: stamp, hash, object serial, start, size
 
 # Slots of the reader's state: int64 words at the address `ctx`.
@@ -42,13 +43,14 @@ SCAN_SLOTS: Final = SERIALS + NESTING_MAX + 1
 @inner
 def scan_literal(i, stop):  # type: ignore[no-untyped-def]
     """Scan `true` (1), `false` (2) or `null` (3): `(end, which)`; which 0 is none of them."""
-    if i + 4 <= stop and load_u8(i + 1) == 114 and load_u8(i) == 116 and load_u8(i + 2) == 117 and load_u8(i + 3) == 101:
+    # Compared as little-endian words: "true", "null", then "fals" and its "e".
+    word = np.int64(load_u64(i) & np.uint64(0xFFFFFFFF))
+    if word == _TRUE and i + 4 <= stop:
         return i + 4, 1
-    if i + 4 <= stop and load_u8(i) == 110 and load_u8(i + 1) == 117 and load_u8(i + 2) == 108 and load_u8(i + 3) == 108:
+    if word == _NULL and i + 4 <= stop:
         return i + 4, 3
-    if i + 5 <= stop and load_u8(i) == 102 and load_u8(i + 1) == 97 and load_u8(i + 2) == 108:
-        if load_u8(i + 3) == 115 and load_u8(i + 4) == 101:
-            return i + 5, 2
+    if word == _FALS and i + 5 <= stop and load_u8(i + 4) == 101:
+        return i + 5, 2
     return i, 0
 
 
@@ -65,7 +67,7 @@ def hash_key(key: bytes) -> int:
     """The Python twin of `key_hash`.
 
     >>> hex(hash_key(b"event_id"))[:6]
-    'x'
+    '0x462d'
     """
     h = 0xCBF29CE484222325
     for byte in key:
@@ -89,9 +91,9 @@ def note_key(start, stop, serial, ctx):  # type: ignore[no-untyped-def]
             put(entry, 3, start)
             put(entry, 4, stop - start)
             return 0
-        if get(entry, 1) == short and get(entry, 2) == serial and get(entry, 4) == stop - start:
-            if same_bytes(start, get(entry, 3), stop - start):
-                return -DUPLICATE_KEY
+        fits = get(entry, 1) == short and get(entry, 2) == serial and get(entry, 4) == stop - start
+        if fits and same_bytes(start, get(entry, 3), stop - start):
+            return -DUPLICATE_KEY
         slot = (slot + 1) & mask
     return -TOO_LARGE
 

@@ -8,8 +8,7 @@ Limits: a record's text (content) at most `RECORD_BYTES_MAX`; positions are row 
 from 0; a time without a zone is UTC, as Parquet says.
 """
 
-from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numba
 import numpy as np
@@ -17,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from detector.decode.checks import TIMES, Faults, check
+from detector.decode.checks import TIMES, Faults, assemble, check
 from detector.decode.contents import Contents, convert_contents
 from detector.decode.fields import hex8
 from detector.decode.lines import NAMES, Decoded, keep_rows
@@ -44,7 +43,6 @@ from detector.events import (
     IDENTIFIER_BYTES_MAX,
     RECORD_BYTES_MAX,
     SCHEMA_VERSION,
-    event_batch,
 )
 from detector.fingerprint import Content
 from detector.hashing import opaque64, string_buffers
@@ -61,7 +59,7 @@ def _valid(column: pa.Array) -> Bools:
     return np.asarray(column.is_valid().to_numpy(zero_copy_only=False), np.bool_)
 
 
-def _numbers(column: pa.Array, kind: pa.DataType) -> npt.NDArray[np.generic]:
+def _numbers(column: pa.Array, kind: pa.DataType) -> npt.NDArray[Any]:
     """A numeric column as NumPy, 0 where null."""
     return column.fill_null(0).to_numpy(zero_copy_only=False).astype(kind.to_pandas_dtype())
 
@@ -242,7 +240,7 @@ def _plain(column: pa.Array) -> pa.Array:
 
 
 def _convert(column: pa.Array, name: str, kind: pa.DataType, number: int, faults: Faults) -> pa.Array:
-    readers: dict[pa.DataType, Callable[[pa.Array, int, Faults], pa.Array]] = {
+    readers = {
         pa.string(): _strings,
         pa.int64(): _times if name in TIMES else _integers,
         pa.float64(): _reals,
@@ -277,7 +275,7 @@ def _contents(column: pa.Array, faults: Faults) -> Content | None:
             faults.mark(_valid(column), reason=BAD_ENCODING, field=_CONTENT)
             return None
     faults.mark(contents.bad, reason=BAD_TYPE, field=_CONTENT)
-    sizes = sum(_numbers(pc.binary_length(part), pa.int64()) for part in contents.columns)
+    sizes = np.sum([_numbers(pc.binary_length(part), pa.int64()) for part in contents.columns], axis=0)
     faults.mark(sizes > RECORD_BYTES_MAX, reason=TOO_LARGE, field=_CONTENT)
     return contents.columns
 
@@ -320,8 +318,8 @@ def decode_table(batch: pa.RecordBatch) -> Decoded:
             columns[f.name] = _convert(found[f.name], f.name, f.type, number, faults)
     content = _contents(found["content"], faults) if "content" in found else None
     columns = check(columns, faults=faults)
-    decoded = event_batch(columns, rows=rows)
-    positions = np.arange(rows, dtype=np.int64)
+    decoded = assemble(columns, rows=rows)
+    positions: I64 = np.arange(rows, dtype=np.int64)
     rejects = []
     if faults.any:
         tenants = decoded.column("tenant")

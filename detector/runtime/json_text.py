@@ -274,8 +274,7 @@ def json_lines(batch: EventBatch) -> memoryview:
 
     >>> from detector.events import event_batch
     >>> bytes(json_lines(event_batch({"event_id": pa.array(["e"]), "n": pa.array([2])}, rows=1)))
-    b'{"schema_version":"access.v1","event_id":"e","n":2}
-'
+    b'{"schema_version":"access.v1","event_id":"e","n":2}\n'
     """
     texts: dict[str, Texts] = {}
     for f, column in zip(FIELDS, batch.columns, strict=True):
@@ -292,4 +291,4 @@ def json_lines(batch: EventBatch) -> memoryview:
         else:  # booleans and reals, whose shortest text Arrow knows
             texts[f.name] = _string_texts(column.cast(pa.string()), quote=False)
     lines = _object_texts(texts, head=_HEAD, close=b"}\n", valid=np.ones(batch.num_rows, np.uint8))
-    return memoryview(lines.data)[: int(lines.offsets[-1])]
+    return lines.data[: int(lines.offsets[-1])].data

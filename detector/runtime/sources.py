@@ -79,7 +79,7 @@ def check_input(name: str) -> None:
     if name.startswith("kafka://"):
         raise InputError(f"input {name}: topics are not read by this release; export the topic to a file first")
     try:
-        mode = os.stat(name).st_mode
+        mode = Path(name).stat().st_mode
     except OSError as wrong:
         raise InputError(f"input {name}: {wrong.strerror or wrong}; check the path") from wrong
     if stat.S_ISDIR(mode):
@@ -91,7 +91,7 @@ def check_input(name: str) -> None:
 
 
 def open_input(name: str) -> Iterator[Block]:
-    """Read an input (a path, or `-` for standard input) as blocks. Raises `InputError` at once, not at the first block."""
+    """Read an input (a path, or `-`: standard input) as blocks; `InputError` is raised here, not at the first one."""
     check_input(name)
     if name == STANDARD_INPUT:
         return _text_blocks(sys.stdin.buffer, name, size=None)

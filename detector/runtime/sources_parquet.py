@@ -40,7 +40,7 @@ class Rows(NamedTuple):
     byte: int = 0
 
 
-class _Malformed(Exception):
+class _MalformedError(Exception):
     """The bytes are no Thrift structure, or it ends behind them."""
 
 
@@ -48,7 +48,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         if at >= len(data) or shift > 63:
-            raise _Malformed
+            raise _MalformedError
         value |= (data[at] & 0x7F) << shift
         shift += 7
         at += 1
@@ -59,7 +59,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 def _skip(data: bytes, at: int, kind: int, depth: int) -> int:
     """Step over a value of a Thrift compact type."""
     if depth > _DEPTH_MAX:
-        raise _Malformed
+        raise _MalformedError
     if kind in (1, 2):  # booleans live in the field's header
         return at
     if kind == 3:
@@ -73,7 +73,7 @@ def _skip(data: bytes, at: int, kind: int, depth: int) -> int:
         return at + size
     if kind in (9, 10):
         if at >= len(data):
-            raise _Malformed
+            raise _MalformedError
         size, item = data[at] >> 4, data[at] & 15
         at += 1
         if size == 15:
@@ -83,7 +83,7 @@ def _skip(data: bytes, at: int, kind: int, depth: int) -> int:
         return at
     if kind == 12:
         return _structure(data, at, depth + 1)[1]
-    raise _Malformed
+    raise _MalformedError
 
 
 def _structure(data: bytes, at: int, depth: int) -> tuple[dict[int, int], int]:
@@ -92,7 +92,7 @@ def _structure(data: bytes, at: int, depth: int) -> tuple[dict[int, int], int]:
     number = 0
     while True:
         if at >= len(data):
-            raise _Malformed
+            raise _MalformedError
         head = data[at]
         at += 1
         if head == 0:
@@ -119,7 +119,7 @@ def page_sizes(file: BinaryIO, *, start: int, stop: int) -> Iterator[int]:
             try:
                 fields, end = _structure(data, 0, 0)
                 break
-            except _Malformed:
+            except _MalformedError:
                 if size == _HEADER_BYTES[-1] or len(data) < size:
                     raise ValueError(f"no page header at byte {start}") from None
         if fields.get(2, -1) < 0 or fields.get(3, -1) < 0:

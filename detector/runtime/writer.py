@@ -44,7 +44,10 @@ class OutputError(DetectorError):
 class _Text:
     """JSON lines into a file, through a compressor or not."""
 
-    def __init__(self, file: BinaryIO, *, compress: Callable[[bytes | memoryview], bytes], finish: Callable[[], bytes]):
+    def __init__(
+        self, file: BinaryIO, *, compress: Callable[[bytes | memoryview], bytes], finish: Callable[[], bytes]
+    ) -> None:
+        """Begin a file."""
         self._file = file
         self._compress = compress
         self._finish = finish
@@ -61,6 +64,7 @@ class _Table:
     """Row groups of a Parquet file."""
 
     def __init__(self, file: BinaryIO) -> None:
+        """Begin a file."""
         self._writer = pq.ParquetWriter(file, PARQUET_SCHEMA, compression="zstd")
         self._waiting: list[EventBatch] = []
         self._rows = 0
@@ -105,6 +109,7 @@ class EventWriter:
     """
 
     def __init__(self, path: str | Path) -> None:
+        """Begin the file under a temporary name."""
         self.path = str(path)
         self.rows = 0
         ending = next((e for e in OUTPUT_ENDINGS if self.path.endswith(e)), "")
@@ -143,7 +148,9 @@ class EventWriter:
         """Begin."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Close, or abort where an exception passes through."""
         if kind is None:
             self.close()
