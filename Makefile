@@ -1,0 +1,61 @@
+# The commands of the house. `.ci/run` does the same without make.
+
+VENV ?= .venv
+PYTHON ?= python3
+PY := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup fmt lint types tidy check test laws bench demo schemas lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make the virtual environment for development
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --only-binary :all: --require-hashes -r requirements-dev.lock
+	$(PY) -m pip install --quiet --no-deps -e .
+
+fmt: ## format the code
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix --quiet .
+
+lint: ## check format and style
+	$(PY) -m ruff format --check --quiet .
+	$(PY) -m ruff check .
+
+types: ## check types
+	$(PY) -m mypy
+
+tidy: ## check layers, bans, sizes, names and pages
+	$(PY) -m pytest -q tests/test_tidy.py
+
+check: lint types tidy ## the quick round before a commit: at most 90 seconds
+	$(PY) -m pytest -q tests/unit tests/contract tests/signatures
+
+test: ## run every test, doctests too
+	$(PY) -m pytest
+
+laws: ## run the engine's and the sketches' laws; HYPOTHESIS_PROFILE=long for many more examples
+	$(PY) -m pytest tests/laws
+
+bench: ## print ratios against a floor of the same run
+	@set -e; for bench in tests/bench/bench_*.py; do $(PY) -m tests.bench.$$(basename $$bench .py); done
+
+demo: ## replay the committed sample log
+	$(VENV)/bin/stillwatch demo
+
+schemas: ## write schemas/ anew from the code
+	$(PY) -c "from pathlib import Path; from detector.schemas import NAMES, schema_text; \
+	  [Path(f'schemas/{name}.json').write_text(schema_text(name)) for name in NAMES]"
+
+# Releases younger than a week wait: most bad ones are withdrawn by then.
+LOCK = uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+  --only-binary :all: --no-annotate --exclude-newer 7days --custom-compile-command "make lock" pyproject.toml
+
+lock: ## resolve the dependencies anew, for Python 3.11 to 3.13
+	$(LOCK) --output-file requirements.lock
+	$(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+clean: ## remove what tools and runs leave behind, compiled kernels too
+	rm -rf build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find detector tests -name __pycache__ -type d -prune -exec rm -rf {} +
