@@ -162,6 +162,8 @@ def line_blocks(parts: Iterator[Piece], *, source: str, size: int | None) -> Ite
             held.clear()
             skipping = True
     end = held.rfind(b"\n") + 1
+    if skipping:
+        line += 1  # the over-long line was reported under its own number
     if broken:
         lines = line + held.count(b"\n", 0, end)
         yield Block(source, line, bytes(held[:end]), share, (Reject("truncated_input", lines, position),))

@@ -1,0 +1,114 @@
+"""`stillwatch validate`: fill rates, rejects by reason, coverage."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from detector.runtime.sources import InputError, check_input
+from detector.runtime.validate import Report, survey
+from detector.signatures.registry import SIGNATURES
+
+EXIT_INPUT = 3
+
+
+class Format(StrEnum):
+    """How an input is laid out."""
+
+    auto = "auto"
+    canonical = "canonical"
+
+
+class Output(StrEnum):
+    """How an answer is written."""
+
+    human = "human"
+    json = "json"
+
+
+def validate(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="IN...", help="Logs: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, or - for JSON lines."),
+    ],
+    form: Annotated[Format, typer.Option("--format", help="Layout of the records.")] = Format.auto,
+    sample: Annotated[
+        int | None, typer.Option("--sample", min=1, metavar="N", help="Read only the first N records of each input.")
+    ] = None,
+    output: Annotated[Output, typer.Option("-o", "--output", help="For people or for programs.")] = Output.human,
+) -> None:
+    """Say what a log holds: fields, rejects, time order, accounts, and which signatures will be off."""
+    del form  # both names mean access.v1 until other formats are read
+    try:
+        for name in inputs:
+            check_input(name)
+        report = survey(inputs, sample=sample).report(SIGNATURES)
+    except InputError as wrong:
+        print(f"stillwatch validate: {wrong}", file=sys.stderr)
+        raise typer.Exit(EXIT_INPUT) from None
+    if output is Output.json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
+    else:
+        _show(report, Console(soft_wrap=True))
+    if report.rows == 0:
+        print("stillwatch validate: no record was accepted", file=sys.stderr)
+        raise typer.Exit(EXIT_INPUT)
+
+
+def _show(report: Report, console: Console) -> None:
+    refused = sum(reason.records for reason in report.rejects)
+    records = max(report.rows + refused, 1)
+    accounts = f"{report.accounts:,}" if report.accounts_exact else f"at least {report.accounts:,}"
+    console.print(
+        f"[bold]{report.rows:,}[/] events of {accounts} accounts, {refused:,} rejects ({refused / records:.2%})"
+    )
+    if report.sampled:
+        console.print("a sample: the inputs were not read to their end")
+    if report.first_time is not None:
+        console.print(f"event time {report.first_time} to {report.last_time}, tenants: {', '.join(report.tenants)}")
+        late, back = report.late / report.rows, report.backwards / report.rows
+        console.print(
+            f"order: {report.late:,} rows late by more than {report.lateness_ms / 1000:g} s ({late:.2%}), "
+            f"{report.backwards:,} earlier than the row before ({back:.2%})"
+        )
+    if report.raw_text_rows:
+        console.print(
+            f"[yellow]{report.raw_text_rows:,} rows carry raw text[/]: fields that fingerprinting makes count as there"
+        )
+    _show_rejects(report, console)
+    _show_fill(report, console)
+    active, off = report.coverage.active, report.coverage.off
+    console.print(f"\n[bold]{len(active)} of {len(active) + len(off)} signatures active[/]", end="")
+    console.print(f": {', '.join(active)}" if active else "")
+    for signature in off:
+        console.print(f"  off: {signature.signature} (no {', '.join(signature.missing)})")
+
+
+def _show_rejects(report: Report, console: Console) -> None:
+    if not report.rejects:
+        return
+    table = Table("reject", "records", "first at", box=None, pad_edge=False)
+    several = len(report.inputs) > 1
+    for reason in report.rejects:
+        where = []
+        for r in reason.first:
+            place = f"line {r.line}" if r.line is not None else f"row {r.offset}"
+            place += f" byte {r.byte}" if r.byte is not None else ""
+            where.append((f"{r.source} " if several else "") + place + (f" ({r.field})" if r.field else ""))
+        table.add_row(reason.reason, f"{reason.records:,}", "; ".join(where))
+    console.print()
+    console.print(table)
+
+
+def _show_fill(report: Report, console: Console) -> None:
+    full = [name for name, share in report.fill.items() if share == 1]
+    console.print(f"\n[bold]always there[/]: {', '.join(full) or 'none'}")
+    partly = {name: share for name, share in report.fill.items() if 0 < share < 1}
+    for name, share in sorted(partly.items(), key=lambda item: -item[1]):
+        console.print(f"  {name:<24}" + (f"{share:6.1%}" if share >= 0.001 else "under 0.1%"))
+    absent = [name for name, share in report.fill.items() if share == 0]
+    console.print(f"[bold]absent[/]: {', '.join(absent) or 'none'}")
