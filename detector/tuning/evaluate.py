@@ -74,7 +74,9 @@ def labels_from(table: pa.Table) -> Labels:
     text = {name: table.column(name).cast(pa.string()).combine_chunks() for name in table.column_names}
     campaigns = pc.fill_null(text["campaign"], "")
     populations = pc.fill_null(text["population"], "") if "population" in text else campaigns
-    populations = pc.if_else(pc.equal(populations, ""), pc.if_else(pc.equal(campaigns, ""), "benign", campaigns), populations)
+    populations = pc.if_else(
+        pc.equal(populations, ""), pc.if_else(pc.equal(campaigns, ""), "benign", campaigns), populations
+    )
     return Labels(by=by, ids=text[by], campaigns=campaigns, populations=populations)
 
 
@@ -97,9 +99,7 @@ def _by_account(labels: Labels, *, events: Iterable[pa.RecordBatch]) -> dict[str
     return out
 
 
-def _name_alerts(
-    alerts: Iterable[Alert], *, members: Iterable[Member], truth: dict[str, tuple[str, str]]
-) -> Naming:
+def _name_alerts(alerts: Iterable[Alert], *, members: Iterable[Member], truth: dict[str, tuple[str, str]]) -> Naming:
     """Decide for each campaign alert, as it opened, whose accounts it names."""
     opened: dict[str, Alert] = {}
     for alert in alerts:
@@ -143,9 +143,9 @@ def _tally(
     by_scope = timelines(decisions)
     index: dict[str, int] = {}
     never = np.iinfo(np.int64).max
-    counts = np.zeros((4, 0), np.int64)  # requests, contained, slowed, before detection
-    spans = np.zeros((2, 0), np.int64)  # first, last
-    detected = np.zeros(0, np.int64)
+    counts: I64 = np.zeros((4, 0), np.int64)  # requests, contained, slowed, before detection
+    spans: I64 = np.zeros((2, 0), np.int64)  # first, last
+    detected: I64 = np.zeros(0, np.int64)
     for batch in events:
         coded = batch.column("account_id").dictionary_encode()
         names = coded.dictionary.to_pylist()
@@ -180,7 +180,7 @@ def _tally(
     )
 
 
-def _ratio(part: float, whole: float, *, scale: float = 1.0) -> float | None:
+def _ratio(part: Any, whole: Any, *, scale: float = 1.0) -> float | None:
     return None if whole == 0 else round(scale * part / whole, 6)
 
 
@@ -192,16 +192,18 @@ def _interval(part: I64, whole: I64, *, seed: int, scale: float = 1.0) -> list[f
         same = float(scale * part.sum() / whole.sum())
         return [same, same]
     rng = np.random.default_rng(seed)
-    ratios = np.empty(BOOTSTRAPS)
+    ratios: npt.NDArray[np.float64] = np.empty(BOOTSTRAPS)
     for draw in range(BOOTSTRAPS):
         # Poisson(1) weights: the bootstrap's multinomial without building its matrix.
         weight = rng.poisson(1.0, part.size)
-        ratios[draw] = (weight @ part) / max(weight @ whole, 1)
+        ratios[draw] = float(weight @ part) / max(float(weight @ whole), 1.0)
     low, high = np.quantile(ratios, (0.025, 0.975))
     return [round(float(scale * low), 6), round(float(scale * high), 6)]
 
 
-def _campaign_scores(tally: Tally, *, campaign: str, naming: Naming, acted: npt.NDArray[np.bool_], by_named: set[str]) -> Scores:
+def _campaign_scores(
+    tally: Tally, *, campaign: str, naming: Naming, acted: npt.NDArray[np.bool_], by_named: set[str]
+) -> Scores:
     mine = tally.campaign == campaign
     alerts = naming.named.get(campaign, [])
     requests, contained = tally.requests[mine], tally.contained[mine]
@@ -229,7 +231,9 @@ def _campaign_scores(tally: Tally, *, campaign: str, naming: Naming, acted: npt.
     }
 
 
-def _benign_scores(tally: Tally, *, mine: npt.NDArray[np.bool_], acted: npt.NDArray[np.bool_], span_days: float) -> Scores:
+def _benign_scores(
+    tally: Tally, *, mine: npt.NDArray[np.bool_], acted: npt.NDArray[np.bool_], span_days: float
+) -> Scores:
     requests, contained, slowed = tally.requests[mine], tally.contained[mine], tally.slowed[mine]
     hit = acted[mine].astype(np.int64)
     return {
@@ -282,7 +286,9 @@ def evaluate(
     innocent = tally.campaign == ""
     benign = _benign_scores(tally, mine=innocent, acted=acted, span_days=span_days)
     benign["populations"] = {
-        population: _benign_scores(tally, mine=innocent & (tally.population == population), acted=acted, span_days=span_days)
+        population: _benign_scores(
+            tally, mine=innocent & (tally.population == population), acted=acted, span_days=span_days
+        )
         for population in sorted(set(tally.population[innocent]))
     }
     return _summary(tally, naming=naming, campaigns=campaigns, benign=benign, acted=acted, span_days=span_days)
@@ -328,6 +334,8 @@ def _summary(
             "per_day": _ratio(len(opened), span_days),
             "per_million_events": _ratio(len(opened), events, scale=1e6),
             "per_day_without_attacks": _ratio(len(opened) - named, span_days),
-            "per_million_events_without_attacks": _ratio(len(opened) - named, int(tally.requests[~attack].sum()), scale=1e6),
+            "per_million_events_without_attacks": _ratio(
+                len(opened) - named, int(tally.requests[~attack].sum()), scale=1e6
+            ),
         },
     }

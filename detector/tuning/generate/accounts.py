@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from detector.tuning.generate import network
-from detector.tuning.generate.columns import F64, I64, ids, masked, numbers, pick
+from detector.tuning.generate.columns import F64, I64, Mask, ids, masked, numbers, pick
 
 DAY_MS = 86_400_000
 TIERS = ("free", "trial", "edu", "paygo", "enterprise")
@@ -23,6 +22,7 @@ REASONING = (False, False, False, True, True, False)
 EFFORTS = ("low", "medium", "high")
 TOKEN_CAPS = (0, 256, 512, 1_000, 1_024, 2_048, 4_096, 8_192, 16_000)  # 0: not stated
 TEMPERATURES = (-1.0, 0.0, 0.2, 0.3, 0.5, 0.7, 0.8, 1.0)  # -1: not stated
+THINKING_CAP_MIN = 2_048
 CAP_WEIGHTS = (34, 5, 8, 5, 12, 11, 15, 12, 4)
 TEMPERATURE_WEIGHTS = (40, 18, 8, 5, 4, 14, 3, 12)
 DOMAINS = 60  # mail domains: 8 large providers, 10 disposable ones, the others small
@@ -45,6 +45,7 @@ class Habit(NamedTuple):
     tools: float = 0.1  # share that sends tool definitions
     structured: float = 0.1
     streams: float = 0.5
+    caps: Sequence[float] = CAP_WEIGHTS  # over TOKEN_CAPS
     one_program: bool = False  # all accounts run one client with one configuration
     one_org: bool = False
     declared: str | None = None
@@ -79,14 +80,14 @@ def _identity(rng: np.random.Generator, *, habit: Habit, count: int, first_ms: I
     age_days = np.exp(rng.uniform(np.log(7), np.log(habit.age_days_max), count))
     young = rng.random(count) < habit.young
     age_days[young] = rng.gamma(1.5, 1.8, int(young.sum())) % 7
-    owner = np.arange(count)
+    owner: I64 = np.arange(count)
     if habit.one_org:
         owner[:] = 0
     else:
         joins = rng.random(count) < habit.team
         owner = np.where(joins, owner - owner % 6, owner)
     tier = pick(rng, weights=habit.tiers, count=count)
-    tier = tier[owner]  # an organisation has one plan
+    tier = np.asarray(tier[owner], np.int64)  # an organisation has one plan
     pays = (tier >= TIERS.index("paygo")) | (rng.random(count) < 0.3)
     payer = np.where(rng.random(count) < 0.03, np.maximum(owner - 1, 0), owner)
     mail = rng.random(count)
@@ -109,9 +110,7 @@ def _identity(rng: np.random.Generator, *, habit: Habit, count: int, first_ms: I
         "account_created_at": pa.array(first_ms - (age_days * DAY_MS).astype(np.int64)),
         "account_tier": pa.array(TIERS).take(pa.array(tier)),
         "payment_fp": masked(ids(rng, count=count, prefix="pay_").take(pa.array(payer)), keep=pays),
-        "device_fp": masked(
-            ids(rng, count=count, prefix="dev_").take(pa.array(device)), keep=rng.random(count) < 0.8
-        ),
+        "device_fp": masked(ids(rng, count=count, prefix="dev_").take(pa.array(device)), keep=rng.random(count) < 0.8),
         "signup_ip_fp": ids(rng, count=count, prefix="sip_").take(
             pa.array(np.where(rng.random(count) < 0.05, np.maximum(np.arange(count) - 1, 0), np.arange(count)))
         ),
@@ -119,7 +118,8 @@ def _identity(rng: np.random.Generator, *, habit: Habit, count: int, first_ms: I
         "batch": pa.array(np.full(count, habit.batch)),
         "declared_use": pa.array([habit.declared] * count, pa.string()),
         "payer_verified": numbers(
-            (rng.random(count) < habit.verified)[owner], keep=(rng.random(count) < 0.5)[owner] | (habit.declared is not None)
+            (rng.random(count) < habit.verified)[owner],
+            keep=(rng.random(count) < 0.5)[owner] | (habit.declared is not None),
         ),
     }
 
@@ -130,7 +130,7 @@ def _choice(rng: np.random.Generator, *, weights: Sequence[float], habit: Habit,
     return np.full(count, drawn[0]) if habit.one_program else drawn
 
 
-def _chance(rng: np.random.Generator, *, share: float, habit: Habit, count: int) -> npt.NDArray[np.bool_]:
+def _chance(rng: np.random.Generator, *, share: float, habit: Habit, count: int) -> Mask:
     drawn = rng.random(count) < share
     return np.full(count, drawn[0]) if habit.one_program else drawn
 
@@ -191,8 +191,14 @@ def draw(
 ) -> Accounts:
     """Draw `count` accounts; `first_ms` (count,) is the earliest request of each."""
     model = _choice(rng, weights=habit.models, habit=habit, count=count)
-    second = np.where(_chance(rng, share=0.25, habit=habit, count=count), _choice(rng, weights=habit.models, habit=habit, count=count), model)
-    cap = np.asarray(TOKEN_CAPS)[_choice(rng, weights=CAP_WEIGHTS, habit=habit, count=count)]
+    second = np.where(
+        _chance(rng, share=0.25, habit=habit, count=count),
+        _choice(rng, weights=habit.models, habit=habit, count=count),
+        model,
+    )
+    cap = np.asarray(TOKEN_CAPS)[_choice(rng, weights=habit.caps, habit=habit, count=count)]
+    # A small cap on a model that thinks returns nothing: whoever tried has raised it.
+    cap = np.where(np.asarray(REASONING)[model] & (cap > 0) & (cap < THINKING_CAP_MIN), 4_096, cap)
     program = _choice(rng, weights=habit.programs, habit=habit, count=count)
     address, address_network, start, held = _places(rng, habit=habit, count=count, networks=networks)
     fields = _identity(rng, habit=habit, count=count, first_ms=first_ms)

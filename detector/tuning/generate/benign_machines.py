@@ -24,19 +24,29 @@ from detector.tuning.generate.population import (
     single_items,
     with_system,
 )
-from detector.tuning.generate.rates import AGENT_OUT, CHAT_OUT, LONG_OUT, SUMMARY_OUT, ZONES
+from detector.tuning.generate.rates import AGENT_OUT, CHAT_OUT, LONG_OUT, OWN_LENGTHS, SUMMARY_OUT, ZONES
 from detector.tuning.generate.sessions import Population, Rhythm, fresh, nightly_starts, repeated
 from detector.tuning.generate.texts import CHARS_MAX, cut
 from detector.tuning.generate.wording import ASSISTANT, split_slot, system_of
 
 REFERENCE_ACCOUNTS = 2_000  # machine volumes below are for a world of this size
 _CLOUD = {"datacenter": 0.92, "residential": 0.08}
-_OWN_LENGTHS = 7
 
 APPLICATION = Habit(
-    tiers=(2, 4, 2, 62, 30), models=(45, 25, 12, 8, 2, 8), programs=network.SCRIPT_WEIGHTS, networks=_CLOUD, young=0.05,
-    disposable=0.01, company_mail=0.8, team=0.15, places=2.5, tools=0.15, structured=0.4, streams=0.25, verified=0.4,
-)  # fmt: skip
+    tiers=(2, 4, 2, 62, 30),
+    models=(45, 25, 12, 8, 2, 8),
+    programs=network.SCRIPT_WEIGHTS,
+    networks=_CLOUD,
+    young=0.05,
+    disposable=0.01,
+    company_mail=0.8,
+    team=0.15,
+    places=2.5,
+    tools=0.15,
+    structured=0.4,
+    streams=0.25,
+    verified=0.4,
+)
 ONE_FIRM = APPLICATION._replace(
     tiers=(0, 0, 0, 3, 7), young=0.0, one_program=True, one_org=True, company_mail=1.0, disposable=0.0
 )
@@ -63,7 +73,7 @@ def _applications(setting: Setting, *, count: int) -> Population:
         turns=4.0,
         gap_s=5 * np.exp(1.2 * rng.standard_normal(count)),
         profile=ZONES + 1 + client,
-        output=np.where(rng.random(count) < 0.75, _OWN_LENGTHS + client, CHAT_OUT),
+        output=np.where(rng.random(count) < 0.75, OWN_LENGTHS + client, CHAT_OUT),
         life=life,
         rng=rng,
         scale=setting.scale,
@@ -89,7 +99,8 @@ def _evaluation(setting: Setting, *, number: int) -> Population:
     life = (np.full(count, setting.start_ms), np.full(count, setting.stop_ms))
     made = draw(rng, habit=EVALUATION, count=count, first_ms=life[0], networks=setting.networks)
     sets = side.benchmark
-    items, starts, sizes = [], [], []
+    items: list[Item] = []
+    starts, sizes = [], []
     for account in range(count):
         chosen = sets[(2 * number + account) % len(sets)]
         held = chosen[: max(8, min(len(chosen), round(150 * min(setting.scale * _volume(setting), 4.0))))]
@@ -97,7 +108,9 @@ def _evaluation(setting: Setting, *, number: int) -> Population:
         sizes.append(len(held))
         items += [Item("", cut(text, chars_max=CHARS_MAX), "", group=len(items) + at) for at, text in enumerate(held)]
     pool = setting.builder.pool(items)
-    beat = _steady(setting, rng=rng, per_day=np.ones(count), turns=1.0, gap_s=2.5, output=np.full(count, AGENT_OUT), life=life)
+    beat = _steady(
+        setting, rng=rng, per_day=np.ones(count), turns=1.0, gap_s=2.5, output=np.full(count, AGENT_OUT), life=life
+    )
     return Population(
         name,
         campaign="",
@@ -200,7 +213,7 @@ def populations(setting: Setting) -> list[Population]:
             per_day=[2_200, 1_100, 700],
             turns=3.0,
             gap_s=4.0,
-            output=_OWN_LENGTHS,
+            output=setting.rates.nearest_output(median=16),
             system=retrieval_head.strip(),
         ),
         _firm(
@@ -237,7 +250,7 @@ def populations(setting: Setting) -> list[Population]:
             per_day=[700, 500],
             turns=25.0,
             gap_s=3.0,
-            output=_OWN_LENGTHS + 8,
+            output=setting.rates.nearest_output(median=110),
             day_shape=4.0,
         ),
     ]

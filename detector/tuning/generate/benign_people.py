@@ -30,28 +30,69 @@ from detector.tuning.generate.wording import ASSISTANT, system_of
 
 HARNESS_WIDTH = 8
 _CHAT_SYSTEM = (
-    "You are ChatDesk, an assistant for everyday questions. Be friendly and clear, ask when something is unclear, and say "
-    "so when you do not know."
+    "You are ChatDesk, an assistant for everyday questions. Be friendly and clear, ask when something is unclear, "
+    "and say so when you do not know."
 )
 _HOME = {"residential": 0.66, "mobile": 0.2, "datacenter": 0.04, "vpn": 0.08, "tor": 0.02}
 _WORK = {"residential": 0.45, "mobile": 0.07, "datacenter": 0.38, "vpn": 0.08, "tor": 0.02}
 
 CHAT = Habit(
-    tiers=(45, 8, 8, 36, 3), models=(30, 30, 12, 14, 5, 2), programs=network.CHAT_WEIGHTS, networks=_HOME, young=0.14,
-    disposable=0.07, company_mail=0.05, team=0.05, places=2.2, tools=0.02, structured=0.0, streams=0.96,
-)  # fmt: skip
+    tiers=(45, 8, 8, 36, 3),
+    models=(30, 30, 12, 14, 5, 2),
+    programs=network.CHAT_WEIGHTS,
+    networks=_HOME,
+    young=0.14,
+    disposable=0.07,
+    company_mail=0.05,
+    team=0.05,
+    places=2.2,
+    tools=0.02,
+    structured=0.0,
+    streams=0.96,
+)
 DEVELOPER = Habit(
-    tiers=(14, 10, 10, 58, 8), models=(22, 22, 18, 18, 8, 12), programs=network.SCRIPT_WEIGHTS, networks=_WORK, young=0.18,
-    disposable=0.08, company_mail=0.3, team=0.25, places=2.0, tools=0.25, structured=0.2, streams=0.4,
-)  # fmt: skip
+    tiers=(14, 10, 10, 58, 8),
+    models=(22, 22, 18, 18, 8, 12),
+    programs=network.SCRIPT_WEIGHTS,
+    networks=_WORK,
+    young=0.18,
+    disposable=0.08,
+    company_mail=0.3,
+    team=0.25,
+    places=2.0,
+    tools=0.25,
+    structured=0.2,
+    streams=0.4,
+)
 CUSTOMER = Habit(  # of an application that works with its customers' own keys
-    tiers=(6, 12, 6, 70, 6), models=(20, 20, 25, 25, 10, 0), programs=network.SCRIPT_WEIGHTS, networks=_HOME, young=0.14,
-    disposable=0.06, company_mail=0.25, team=0.05, places=1.8, tools=0.0, structured=0.3, streams=0.5, one_program=True,
-)  # fmt: skip
+    tiers=(6, 12, 6, 70, 6),
+    models=(20, 20, 25, 25, 10, 0),
+    programs=network.SCRIPT_WEIGHTS,
+    networks=_HOME,
+    young=0.14,
+    disposable=0.06,
+    company_mail=0.25,
+    team=0.05,
+    places=1.8,
+    tools=0.0,
+    structured=0.3,
+    streams=0.5,
+    one_program=True,
+)
 HARNESS = Habit(
-    tiers=(12, 8, 8, 62, 10), models=(4, 10, 30, 20, 16, 20), programs=network.HARNESS_WEIGHTS, networks=_WORK, young=0.16,
-    disposable=0.05, company_mail=0.3, team=0.3, places=1.8, tools=1.0, structured=0.0, streams=1.0,
-)  # fmt: skip
+    tiers=(12, 8, 8, 62, 10),
+    models=(4, 10, 30, 20, 16, 20),
+    programs=network.HARNESS_WEIGHTS,
+    networks=_WORK,
+    young=0.16,
+    disposable=0.05,
+    company_mail=0.3,
+    team=0.3,
+    places=1.8,
+    tools=1.0,
+    structured=0.0,
+    streams=1.0,
+)
 RESEARCHER = DEVELOPER._replace(tiers=(10, 8, 30, 46, 6), tools=0.1, structured=0.25)
 
 
@@ -86,7 +127,9 @@ def _chatters(setting: Setting, *, name: str, count: int, dense: bool, popular: 
     first = people_drawer(setting, name=name, side=side, texts=side.people, count=max(size // 3, 16))
     later = people_drawer(setting, name=name + " later", side=side, texts=side.later, count=max(size * 2 // 3, 16))
     chooser = talk(first, later=later, popular=popular, popular_share=POPULAR_SHARE)
-    return Population(name, campaign="", accounts=made, rhythm=beat, chooser=chooser, rates=setting.rates, seed=setting.seed)
+    return Population(
+        name, campaign="", accounts=made, rhythm=beat, chooser=chooser, rates=setting.rates, seed=setting.seed
+    )
 
 
 def _developers(setting: Setting, *, count: int, popular: Drawer) -> Population:
@@ -98,7 +141,11 @@ def _developers(setting: Setting, *, count: int, popular: Drawer) -> Population:
     own = [setting.builder.system(system_of(50_000 + 3 * at, part=setting.part)) for at in range(count)]
     pasted = [setting.builder.system(side.personas[at % len(side.personas)]) for at in range(count)]
     plain = setting.builder.system(ASSISTANT)
-    systems = np.select([kind < 0.35, kind < 0.6, kind < 0.7], [np.full(count, -1), np.full(count, plain), np.asarray(pasted)], np.asarray(own))
+    systems = np.select(
+        [kind < 0.35, kind < 0.6, kind < 0.7],
+        [np.full(count, -1), np.full(count, plain), np.asarray(pasted)],
+        np.asarray(own),
+    )
     made = with_system(made, systems=systems)
     beat = rhythm(
         sessions_per_day=heavy_tail(rng, median=1.0, sigma=1.2, count=count),
@@ -112,7 +159,9 @@ def _developers(setting: Setting, *, count: int, popular: Drawer) -> Population:
     )
     size = pool_size(setting, rhythm=beat)
     first = people_drawer(setting, name="developer", side=side, texts=[*side.people, *side.published], count=size // 2)
-    later = people_drawer(setting, name="developer later", side=side, texts=[*side.later, *side.people], count=size // 2)
+    later = people_drawer(
+        setting, name="developer later", side=side, texts=[*side.later, *side.people], count=size // 2
+    )
     chooser = talk(first, later=later, popular=popular, popular_share=POPULAR_SHARE)
     return Population(
         "developer", campaign="", accounts=made, rhythm=beat, chooser=chooser, rates=setting.rates, seed=setting.seed
@@ -140,7 +189,13 @@ def _researchers(setting: Setting, *, count: int, popular: Drawer) -> Population
     pool = people_drawer(setting, name="published_prompts", side=side, texts=side.published, count=size)
     chooser = fresh(pool, popular=popular, popular_share=POPULAR_SHARE / 2)
     return Population(
-        "published_prompts", campaign="", accounts=made, rhythm=beat, chooser=chooser, rates=setting.rates, seed=setting.seed
+        "published_prompts",
+        campaign="",
+        accounts=made,
+        rhythm=beat,
+        chooser=chooser,
+        rates=setting.rates,
+        seed=setting.seed,
     )
 
 
@@ -166,7 +221,9 @@ def _customers(setting: Setting, *, name: str, template: str, output: int, count
     size = pool_size(setting, rhythm=beat)
     texts = shuffled(setting.generator(name + " texts"), texts=side.people, side=side)
     chooser = fresh(drawer(setting, items=single_items(texts, count=size, template=template)))
-    return Population(name, campaign="", accounts=made, rhythm=beat, chooser=chooser, rates=setting.rates, seed=setting.seed)
+    return Population(
+        name, campaign="", accounts=made, rhythm=beat, chooser=chooser, rates=setting.rates, seed=setting.seed
+    )
 
 
 def _harness(setting: Setting, *, count: int) -> Population:
@@ -182,7 +239,7 @@ def _harness(setting: Setting, *, count: int) -> Population:
     beat = rhythm(
         sessions_per_day=heavy_tail(rng, median=1.6, sigma=0.9, count=count),
         turns=9.0,
-        gap_s=np.quantile(setting.rates.agent_gap_s, rng.random(count)) + 4,
+        gap_s=np.asarray(np.quantile(setting.rates.agent_gap_s, rng.random(count)) + 4, float),
         profile=zones(rng, count=count),
         output=np.where(rng.random(count) < 0.5, AGENT_OUT, CODE_OUT),
         life=life,
@@ -198,7 +255,13 @@ def _harness(setting: Setting, *, count: int) -> Population:
     )
     chooser = conversations(drawer(setting, items=items, width=HARNESS_WIDTH))
     return Population(
-        "coding_harness", campaign="", accounts=made, rhythm=beat, chooser=chooser, rates=setting.rates, seed=setting.seed
+        "coding_harness",
+        campaign="",
+        accounts=made,
+        rhythm=beat,
+        chooser=chooser,
+        rates=setting.rates,
+        seed=setting.seed,
     )
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 
@@ -52,12 +53,12 @@ def ids(rng: np.random.Generator, *, count: int, prefix: str = "", digits: int =
     return hex_strings(words, prefix=prefix, digits=digits)
 
 
-def masked(column: pa.Array, *, keep: npt.NDArray[np.bool_]) -> pa.Array:
+def masked(column: pa.Array, *, keep: Mask) -> pa.Array:
     """The column with nulls where `keep` is false."""
     return column.take(pa.array(np.arange(len(column)), mask=~keep))
 
 
-def numbers(values: npt.NDArray[np.generic], *, keep: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+def numbers(values: npt.NDArray[np.generic], *, keep: Mask | None = None) -> pa.Array:
     """An Arrow column of numbers, null where `keep` is false."""
     return pa.array(values) if keep is None else pa.array(values, mask=~keep)
 

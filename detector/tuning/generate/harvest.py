@@ -15,6 +15,7 @@ import numpy as np
 from detector.tuning.generate import network
 from detector.tuning.generate.accounts import DAY_MS, Habit, draw
 from detector.tuning.generate.columns import I64
+from detector.tuning.generate.pools import Item
 from detector.tuning.generate.population import (
     FLAT,
     SLOT_CHARS_MAX,
@@ -26,7 +27,6 @@ from detector.tuning.generate.population import (
     shuffled,
     zones,
 )
-from detector.tuning.generate.pools import Item
 from detector.tuning.generate.rates import LONG_OUT
 from detector.tuning.generate.sessions import Population, fresh, mixed
 from detector.tuning.generate.texts import cut
@@ -37,11 +37,23 @@ GAP_S = 44.0  # median gap that one pipeline's own call log shows
 TEMPLATES = 3
 
 HARVESTER = Habit(
-    tiers=(6, 10, 6, 76, 2), models=(0, 4, 24, 40, 24, 8), programs=network.SCRIPT_WEIGHTS,
-    networks={"residential": 0.82, "mobile": 0.08, "datacenter": 0.05, "vpn": 0.05}, young=0.8, age_days_max=400.0,
-    disposable=0.45, company_mail=0.05, team=0.03, places=5.0, tools=0.05, structured=0.1, streams=0.4, one_program=True,
+    tiers=(6, 10, 6, 76, 2),
+    models=(0, 4, 24, 40, 24, 8),
+    programs=network.SCRIPT_WEIGHTS,
+    networks={"residential": 0.82, "mobile": 0.08, "datacenter": 0.05, "vpn": 0.05},
+    young=0.8,
+    age_days_max=400.0,
+    disposable=0.45,
+    company_mail=0.05,
+    team=0.03,
+    places=5.0,
+    tools=0.05,
+    structured=0.1,
+    streams=0.4,
+    caps=(34, 0, 0, 0, 0, 11, 20, 20, 8),
+    one_program=True,
     verified=0.03,
-)  # fmt: skip
+)
 
 
 class Harvest(NamedTuple):
@@ -109,7 +121,9 @@ def templated(setting: Setting, *, harvest: Harvest) -> Population:
         head, tail = fixed[at % len(fixed)]
         items.append(Item(head, cut(next(texts), chars_max=SLOT_CHARS_MAX), tail, group=at))
     main = fresh(drawer(setting, items=items))
-    cover = fresh(people_drawer(setting, name=harvest.name + " cover", side=side, texts=side.people, count=max(size // 2, 16)))
+    cover = fresh(
+        people_drawer(setting, name=harvest.name + " cover", side=side, texts=side.people, count=max(size // 2, 16))
+    )
     return Population(
         "harvest_" + harvest.name,
         campaign=harvest.name,

@@ -11,13 +11,33 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from detector.tuning.generate.columns import I64
+from detector.tuning.generate.columns import I64, Mask
 
 KINDS = ("residential", "mobile", "datacenter", "vpn", "tor")
 _COUNTS = {"residential": 90, "mobile": 24, "datacenter": 40, "vpn": 8, "tor": 2}
-_COUNTRIES = ("US", "US", "US", "DE", "FR", "GB", "IN", "IN", "BR", "JP", "SG", "CA", "ES", "PL", "KR", "ID", "NG", "MX", "AU", "NL")
+_COUNTRIES = (
+    "US",
+    "US",
+    "US",
+    "DE",
+    "FR",
+    "GB",
+    "IN",
+    "IN",
+    "BR",
+    "JP",
+    "SG",
+    "CA",
+    "ES",
+    "PL",
+    "KR",
+    "ID",
+    "NG",
+    "MX",
+    "AU",
+    "NL",
+)
 ASN_FIRST = 64_512
 ASN_LAST = 65_534
 V6_SHARE = 0.2
@@ -53,7 +73,9 @@ PROGRAMS: tuple[Program, ...] = (
     _program("openai-node/5.12.2", "openai-node", "5.12.2", "t13d1714h1_5b57614c22b0_eca864cca44a"),
     _program("openai-node/6.1.0", "openai-node", "6.1.0", "t13d1714h1_5b57614c22b0_eca864cca44a"),
     _program("litellm/1.77.3", "litellm", "1.77.3", "t13d1715h1_5b57614c22b0_93c746dc12af"),
-    _program("langchain-core/0.3.76 python-httpx/0.28.1", "langchain", "0.3.76", "t13d1715h1_5b57614c22b0_3d5424432f57"),
+    _program(
+        "langchain-core/0.3.76 python-httpx/0.28.1", "langchain", "0.3.76", "t13d1715h1_5b57614c22b0_3d5424432f57"
+    ),
     _program("python-httpx/0.28.1", None, None, "t13d1715h1_5b57614c22b0_3d5424432f57"),
     _program("aiohttp/3.12.15", None, None, "t13d1812h1_85036bcba153_b26ce05bbdd6"),
     _program("Go-http-client/2.0", None, None, "t13d1312h2_f57a46bbacb6_ef7df7f74e48"),
@@ -75,7 +97,7 @@ def internet(rng: np.random.Generator) -> tuple[Network, ...]:
     """Draw the networks of one world: heavy-tailed sizes, every kind."""
     numbers = rng.permutation(np.arange(ASN_FIRST, ASN_LAST + 1))
     blocks = rng.permutation(256)
-    out = []
+    out: list[Network] = []
     for kind in KINDS:
         for _ in range(_COUNTS[kind]):
             at = len(out)
@@ -84,9 +106,7 @@ def internet(rng: np.random.Generator) -> tuple[Network, ...]:
     return tuple(out)
 
 
-def draw_networks(
-    rng: np.random.Generator, *, networks: Sequence[Network], mix: dict[str, float], count: int
-) -> I64:
+def draw_networks(rng: np.random.Generator, *, networks: Sequence[Network], mix: dict[str, float], count: int) -> I64:
     """Draw network indices: kind by `mix`, then size within the kind."""
     weight = np.array([n.weight for n in networks])
     kinds = np.array([n.kind for n in networks])
@@ -97,7 +117,7 @@ def draw_networks(
 
 
 def addresses(
-    rng: np.random.Generator, *, networks: Sequence[Network], chosen: I64, dense: npt.NDArray[np.bool_] | None = None
+    rng: np.random.Generator, *, networks: Sequence[Network], chosen: I64, dense: Mask | None = None
 ) -> list[str]:
     """One address in each chosen network; `dense` rows share that network's first /24."""
     draws = rng.integers(0, 256, (chosen.size, 4)).tolist()

@@ -14,13 +14,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from detector.events import ELICITATION, ELICITATION_KINDS, LIST_ITEMS_MAX, SCHEMA
 from detector.fingerprint import Content, fingerprint
-from detector.tuning.generate.columns import I64, U64, hex_strings, mix64, padded, uint64_lists
+from detector.tuning.generate.columns import I64, U64, Mask, hex_strings, mix64, padded, uint64_lists
 from detector.tuning.generate.texts import recombine
+
+F32 = npt.NDArray[np.float32]
 
 CHUNK = 16_384
 _LISTS = ("anchor_fps", "run_fps")
@@ -66,13 +69,13 @@ class TextTable(NamedTuple):
     columns: dict[str, pa.Array]  # fingerprint columns that variants keep
     prompt_fp: pa.StringArray
     template_fp: pa.StringArray
-    template_kept: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    lists: dict[str, tuple[U64, I64, np.ndarray[tuple[int, int], np.dtype[np.bool_]]]]  # matrix, counts, kept
+    template_kept: Mask
+    lists: dict[str, tuple[U64, I64, Mask]]  # matrix, counts, kept
     chars: I64
     system_fp: pa.StringArray  # over system prompts
     system_chars: I64
-    system_elicitation: np.ndarray[tuple[int, int], np.dtype[np.float32]]  # (system prompts, kinds)
-    elicitation: np.ndarray[tuple[int, int], np.dtype[np.float32]]
+    system_elicitation: F32  # (system prompts, kinds)
+    elicitation: F32
     items: list[Item]
     systems: list[str]
 
@@ -118,7 +121,15 @@ class Builder:
         groups = np.asarray([item.group for item in self.items], np.uint64)
         lists = {name: _kept(held[name], groups=groups, pools=self.pools) for name in _LISTS}
         templates = pc.fill_null(held["template_fp"], "")
-        skip = {*_LISTS, *_REKEYED, "template_fp", "system_prompt_fp", "elicitation", "output_run_fps", "visible_output_chars"}
+        skip = {
+            *_LISTS,
+            *_REKEYED,
+            "template_fp",
+            "system_prompt_fp",
+            "elicitation",
+            "output_run_fps",
+            "visible_output_chars",
+        }
         return TextTable(
             columns={name: held[name] for name in SCHEMA.names if name in held and name not in skip},
             prompt_fp=held["prompt_fp"],
@@ -171,7 +182,7 @@ def _fingerprinted(prompts: Sequence[str], *, systems: Sequence[str | None], key
     }
 
 
-def _scores(column: pa.Array | None, *, rows: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+def _scores(column: pa.Array | None, *, rows: int) -> F32:
     """Elicitation scores as a matrix (rows, kinds); nothing scored is 0."""
     out = np.zeros((rows, len(ELICITATION_KINDS)), np.float32)
     if column is not None and rows:
@@ -187,7 +198,7 @@ def _pool_of(rows: int, *, pools: Sequence[Pool]) -> U64:
     return out
 
 
-def _shared(values: U64, *, groups: U64, pool: U64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _shared(values: U64, *, groups: U64, pool: U64) -> Mask:
     """Whether each value occurs in more than one group of its pool."""
     if values.size == 0:
         return np.zeros(0, bool)
@@ -197,9 +208,7 @@ def _shared(values: U64, *, groups: U64, pool: U64) -> np.ndarray[tuple[int], np
     return np.asarray(counts[np.searchsorted(names, name)] > 1, bool)
 
 
-def _kept(
-    column: pa.Array, *, groups: U64, pools: Sequence[Pool]
-) -> tuple[U64, I64, np.ndarray[tuple[int, int], np.dtype[np.bool_]]]:
+def _kept(column: pa.Array, *, groups: U64, pools: Sequence[Pool]) -> tuple[U64, I64, Mask]:
     matrix, counts = padded(column, width=LIST_ITEMS_MAX)
     held = np.arange(LIST_ITEMS_MAX)[None, :] < counts[:, None]
     rows = np.broadcast_to(np.arange(counts.size)[:, None], matrix.shape)[held]
@@ -208,9 +217,7 @@ def _kept(
     return matrix, counts, kept
 
 
-def _shared_templates(
-    templates: pa.StringArray, *, groups: U64, pools: Sequence[Pool]
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _shared_templates(templates: pa.StringArray, *, groups: U64, pools: Sequence[Pool]) -> Mask:
     codes = templates.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.uint64)
     shared = _shared(codes, groups=groups, pool=_pool_of(codes.size, pools=pools))
     # A text too short for a template has none in any variant either.

@@ -127,9 +127,7 @@ def pool_size(setting: Setting, *, rhythm: Rhythm) -> int:
 def single_items(texts: Iterator[str], *, count: int, template: str = "{}", first_group: int = 0) -> list[Item]:
     """`count` items of one template, each text a slot."""
     head, tail = split_slot(template)
-    return [
-        Item(head, cut(next(texts), chars_max=SLOT_CHARS_MAX), tail, group=first_group + at) for at in range(count)
-    ]
+    return [Item(head, cut(next(texts), chars_max=SLOT_CHARS_MAX), tail, group=first_group + at) for at in range(count)]
 
 
 def drawer(setting: Setting, *, items: list[Item], width: int = 1) -> Drawer:

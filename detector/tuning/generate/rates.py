@@ -23,7 +23,7 @@ WEEK_HOURS = 168
 QUANTILES = 65
 ZONES = 24
 CHAT_OUT, ARENA_OUT, AGENT_OUT, SUMMARY_OUT, LONG_OUT, TUTOR_OUT, CODE_OUT = range(7)
-_OWN_LENGTHS = 7
+OWN_LENGTHS = 7
 
 
 class Rates(NamedTuple):
@@ -44,6 +44,11 @@ class Rates(NamedTuple):
         """Number of published clients."""
         return int(self.weights.shape[0]) - ZONES - 1
 
+    def nearest_output(self, *, median: float) -> int:
+        """The row of `outputs` of the published client whose median length is nearest."""
+        medians = self.outputs[OWN_LENGTHS:, QUANTILES // 2]
+        return OWN_LENGTHS + int(np.abs(np.log(medians / median)).argmin())
+
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
     with gzip.open(path, "rt", newline="") as lines:
@@ -57,7 +62,9 @@ def _quantiles(values: list[float]) -> F64:
 def _lognormal(*, median: float, sigma: float, low: float, high: float) -> F64:
     """Quantiles of a clipped log-normal, for what no trace at hand shows."""
     normal = np.random.default_rng(5).standard_normal(40_001)  # seeded on purpose: a fixed table
-    return np.asarray(np.clip(np.quantile(median * np.exp(sigma * normal), np.linspace(0, 1, QUANTILES)), low, high), float)
+    return np.asarray(
+        np.clip(np.quantile(median * np.exp(sigma * normal), np.linspace(0, 1, QUANTILES)), low, high), float
+    )
 
 
 def _people() -> F64:
@@ -105,8 +112,8 @@ def _agents(path: Path) -> tuple[F64, F64]:
 
 
 def load(folder: Path) -> Rates:
-    """Read `folder/traces`. Raises `FileNotFoundError` that names the file that lacks."""
-    traces = folder / "traces"
+    """Read the traces in `folder/traces`, or in `folder` itself. Raises `FileNotFoundError` that names what lacks."""
+    traces = folder / "traces" if (folder / "traces").is_dir() else folder
     weights, outputs = _clients(traces)
     arena = _quantiles([float(r["output_len"]) for r in _rows(traces / "vtc_arena_arrivals.csv.gz")])
     agent, gap_s = _agents(traces / "agent_calls_taubench.csv.gz")
@@ -126,7 +133,7 @@ def load(folder: Path) -> Rates:
             _lognormal(median=350, sigma=1.0, low=10, high=8_000),
         ]
     )
-    assert own.shape[0] == _OWN_LENGTHS
+    assert own.shape[0] == OWN_LENGTHS
     flat = np.ones((1, WEEK_HOURS))
     return Rates(
         weights=np.concatenate([_people(), flat, weights]),

@@ -14,7 +14,7 @@ import pyarrow as pa
 from detector.events import EventBatch, event_batch
 from detector.tuning.generate import accounts as who
 from detector.tuning.generate.accounts import Accounts
-from detector.tuning.generate.columns import I64, hex_strings, ids, masked, numbers, pick
+from detector.tuning.generate.columns import I64, Mask, hex_strings, ids, masked, numbers, pick
 from detector.tuning.generate.network import PROGRAMS, Network
 from detector.tuning.generate.pools import TextTable, gather
 from detector.tuning.generate.sessions import CHARS_PER_TOKEN, Rows
@@ -42,7 +42,7 @@ class Amounts(NamedTuple):
     cached_tokens: I64
     output_tokens: I64
     reasoning_tokens: I64
-    capped: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    capped: Mask
 
 
 def _amounts(rng: np.random.Generator, *, rows: Rows, accounts: Accounts, table: TextTable) -> Amounts:
@@ -76,7 +76,9 @@ def _usage(rng: np.random.Generator, *, rows: Rows, amounts: Amounts, tools: I64
     fine = amounts.status == 0
     visible = amounts.output_tokens - amounts.reasoning_tokens
     ttft = rng.lognormal(6.0, 0.5, count) + amounts.input_tokens * 0.02
-    latency = np.where(fine, ttft + amounts.output_tokens * _TOKEN_MS[amounts.model] * rng.lognormal(0, 0.2, count), ttft / 4)
+    latency = np.where(
+        fine, ttft + amounts.output_tokens * _TOKEN_MS[amounts.model] * rng.lognormal(0, 0.2, count), ttft / 4
+    )
     calls = fine & ~amounts.capped & (tools > 0) & (rng.random(count) < 0.6)
     finish = np.where(amounts.capped, 1, np.where(calls, 2, 0))
     cost = amounts.input_tokens * _PRICE_IN[amounts.model] + amounts.output_tokens * _PRICE_OUT[amounts.model]

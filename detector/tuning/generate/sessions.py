@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from detector.tuning.generate.accounts import DAY_MS, Accounts
-from detector.tuning.generate.columns import F64, I64, U64, ranks_within, sums_before
+from detector.tuning.generate.columns import F64, I64, U64, Mask, ranks_within, sums_before
 from detector.tuning.generate.pools import Drawer
 from detector.tuning.generate.rates import WEEK_HOURS, Rates, draw
 
@@ -67,22 +67,21 @@ class Session(NamedTuple):
 Chooser = Callable[[np.random.Generator, Session], tuple[I64, I64]]
 Starts = Callable[[np.random.Generator, int, int], tuple[I64, I64, I64]]
 
-_COLUMNS = len(Rows._fields)
-
 
 def empty_rows() -> Rows:
     """No rows."""
-    return Rows(*(np.zeros(0, np.uint64 if name == "session" else np.int64) for name in Rows._fields))
+    none = np.zeros(0, np.int64)
+    return Rows(none, none, none, none, none.astype(np.uint64), none, none, none, none)
 
 
 def stack(parts: Sequence[Rows]) -> Rows:
     """Rows one after the other."""
-    return Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True))) if parts else empty_rows()
+    return Rows._make(np.concatenate(columns) for columns in zip(*parts, strict=True)) if parts else empty_rows()
 
 
-def select(rows: Rows, *, at: np.ndarray[tuple[int], np.dtype[np.generic]]) -> Rows:
+def select(rows: Rows, *, at: Mask | I64) -> Rows:
     """The rows at the given places or where the mask holds."""
-    return Rows(*(column[at] for column in rows))
+    return Rows._make(column[at] for column in rows)
 
 
 def poisson_starts(rhythm: Rhythm, *, rates: Rates, seed: Sequence[int]) -> Starts:
@@ -223,7 +222,12 @@ def talk(first: Drawer, *, later: Drawer, popular: Drawer, popular_share: float)
 
 
 def _popularise(
-    rng: np.random.Generator, *, text: I64, variant: I64, where: np.ndarray[tuple[int], np.dtype[np.bool_]], pool: Drawer
+    rng: np.random.Generator,
+    *,
+    text: I64,
+    variant: I64,
+    where: Mask,
+    pool: Drawer,
 ) -> None:
     """Put well-known texts in place: the k-th is about 1/k as common as the first."""
     count = int(where.sum())
@@ -236,7 +240,7 @@ def _popularise(
 def conversations(drawer: Drawer) -> Chooser:
     """Prepared conversations: each turn's prompt continues the one before; long sessions chain several."""
 
-    def choose(rng: np.random.Generator, session: Session) -> tuple[I64, I64]:
+    def choose(_rng: np.random.Generator, session: Session) -> tuple[I64, I64]:
         width = drawer.pool.width
         blocks = -(-session.turns // width)
         row, variant = drawer.next(int(blocks.sum()))
@@ -249,7 +253,7 @@ def conversations(drawer: Drawer) -> Chooser:
 def repeated(starts: I64, *, sizes: I64) -> Chooser:
     """The same items every time, in order: account a walks rows starts[a] ... of the table."""
 
-    def choose(rng: np.random.Generator, session: Session) -> tuple[I64, I64]:
+    def choose(_rng: np.random.Generator, session: Session) -> tuple[I64, I64]:
         text = starts[session.account] + session.rank % sizes[session.account]
         return text, np.zeros_like(text)
 

@@ -19,13 +19,14 @@ from typing import NamedTuple
 import orjson
 
 PARTS = ("tuning", "validation", "test")
+EVERYTHING = "all"  # every part together: for demonstrations, never for measuring
 PART_SHARES = (0.5, 0.25, 0.25)
 # Share of a kind's rows that belongs to attackers: the rest is what innocent people send.
 ATTACK_SHARES = {"human": 0.25, "harvest": 0.5, "benchmark": 0.25}
 CHARS_MAX = 12_000
 DOCUMENT_CHARS_MIN = 400
 VOCABULARY_MAX = 20_000
-PACKAGED = Path(__file__).parent.parent / "demo" / "sample"
+PACKAGED = Path(__file__).parent.parent / "demo"
 
 _WORD = re.compile(r"(\w+)")
 _SLOT = re.compile(r"\$?\{[a-zA-Z_ ]+\}|<question>")
@@ -65,13 +66,13 @@ def fraction(text: str, *, salt: str) -> float:
 
 def part_of(row_id: str) -> str:
     """Which part a row (or template) belongs to, by its id without the marks of repeats."""
-    at = fraction(row_id.split("#")[0], salt="part")
+    at = fraction(row_id.split("#", maxsplit=1)[0], salt="part")
     return PARTS[0] if at < PART_SHARES[0] else PARTS[1] if at < PART_SHARES[0] + PART_SHARES[1] else PARTS[2]
 
 
 def side_of(row_id: str, *, kind: str) -> str:
     """Whether innocent people or attackers may use a row."""
-    return "attack" if fraction(row_id.split("#")[0], salt="side") < ATTACK_SHARES[kind] else "benign"
+    return "attack" if fraction(row_id.split("#", maxsplit=1)[0], salt="side") < ATTACK_SHARES[kind] else "benign"
 
 
 def read_rows(folder: Path) -> Iterator[dict[str, object]]:
@@ -81,18 +82,24 @@ def read_rows(folder: Path) -> Iterator[dict[str, object]]:
     """
     files = sorted(p for p in folder.glob("*.jsonl*") if p.suffix in {".jsonl", ".gz"})
     if not files:
-        raise FileNotFoundError(f"{folder} holds no prompt files (*.jsonl, *.jsonl.gz); name another folder with --texts")
+        raise FileNotFoundError(
+            f"{folder} holds no prompt files (*.jsonl, *.jsonl.gz); name another folder with --texts"
+        )
     for path in files:
-        opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-        with opened as lines:
-            for line in lines:
-                row = orjson.loads(line)
-                if row.get("prompt") and row.get("kind") in ATTACK_SHARES:
-                    yield row
+        held = path.read_bytes()
+        for line in (gzip.decompress(held) if path.suffix == ".gz" else held).splitlines():
+            row = orjson.loads(line)
+            if row.get("prompt") and row.get("kind") in ATTACK_SHARES:
+                yield row
 
 
 def _side(rows: Sequence[dict[str, object]]) -> Side:
-    people, later, published, judge, documents, personas = [], [], [], [], [], []
+    people: list[str] = []
+    later: list[str] = []
+    published: list[str] = []
+    judge: list[str] = []
+    documents: list[str] = []
+    personas: list[str] = []
     benchmark: dict[str, list[str]] = {}
     templates: list[tuple[str, str]] = []
     for row in rows:
@@ -135,16 +142,19 @@ def load(folder: Path | None, *, part: str) -> Corpus:
 
     Raises `ValueError` for an unknown part or a side that has too few texts by people.
     """
-    if part not in PARTS:
-        raise ValueError(f"part {part!r} is none of {', '.join(PARTS)}")
+    if part not in {*PARTS, EVERYTHING}:
+        raise ValueError(f"part {part!r} is none of {', '.join((*PARTS, EVERYTHING))}")
     source = folder if folder is not None else PACKAGED
-    rows = [row for row in read_rows(source) if part_of(str(row["id"])) == part]
-    sides = {name: [r for r in rows if side_of(str(r["id"]), kind=str(r["kind"])) == name] for name in ("benign", "attack")}
+    rows = [row for row in read_rows(source) if part in {EVERYTHING, part_of(str(row["id"]))}]
+    sides = {
+        name: [r for r in rows if side_of(str(r["id"]), kind=str(r["kind"])) == name] for name in ("benign", "attack")
+    }
     corpus = Corpus(benign=_side(sides["benign"]), attack=_side(sides["attack"]))
     for name, side in zip(sides, corpus, strict=True):
         if len(side.people) < 8 or len(side.vocabulary) < 50:
             raise ValueError(
-                f"{source} has {len(side.people)} texts by people for {name} traffic in part {part!r}; at least 8 are needed"
+                f"{source} has {len(side.people)} texts by people for {name} traffic in part {part!r}; "
+                "at least 8 are needed"
             )
     return corpus
 
@@ -192,7 +202,8 @@ def endless(texts: Sequence[str], *, vocabulary: Sequence[str], order: Sequence[
     turn = 0
     while True:
         for at in order:
-            yield recombine(texts[at], seed=turn * 4 + mix(at, seed=turn) % 4 if turn else 0, vocabulary=vocabulary)
+            # A seed of its own for each text and turn: no two texts exchange the same words.
+            yield recombine(texts[at], seed=mix(at, seed=turn) | 1 << 63 if turn else 0, vocabulary=vocabulary)
         turn += 1
 
 

@@ -7,6 +7,8 @@ Invariants: `{}` marks the slot. Attack and innocent wordings overlap in vocabul
 step, JSON, reasons): no single word tells them apart.
 """
 
+# ruff: noqa: E501 - a wording is a line of text; breaking it finer hides what is sent
+
 from typing import NamedTuple
 
 
@@ -109,22 +111,58 @@ _HARNESS = (
 )
 
 ROLES = (
-    "travel desk", "claims department", "recipe site", "language school", "property manager", "ticket triage desk",
-    "parts catalogue", "clinic reception", "job board", "parcel tracker", "insurance broker", "radio archive",
-    "city library", "garden shop", "tax adviser", "news digest", "sports club", "software vendor", "school office",
-    "event planner", "bank branch", "energy supplier", "museum guide", "print shop", "car rental", "legal intake",
+    "travel desk",
+    "claims department",
+    "recipe site",
+    "language school",
+    "property manager",
+    "ticket triage desk",
+    "parts catalogue",
+    "clinic reception",
+    "job board",
+    "parcel tracker",
+    "insurance broker",
+    "radio archive",
+    "city library",
+    "garden shop",
+    "tax adviser",
+    "news digest",
+    "sports club",
+    "software vendor",
+    "school office",
+    "event planner",
+    "bank branch",
+    "energy supplier",
+    "museum guide",
+    "print shop",
+    "car rental",
+    "legal intake",
 )
 TASKS = (
-    "classify the message and answer in one sentence", "extract names, dates and amounts as JSON",
-    "summarise the text in three lines", "translate the text into plain English", "suggest a title and five keywords",
-    "reply politely and offer the next step", "decide whether a human must look at it and say why",
-    "list open questions", "turn the notes into a checklist", "draft an answer of at most eighty words",
-    "find mistakes and explain them step by step", "write a product description",
+    "classify the message and answer in one sentence",
+    "extract names, dates and amounts as JSON",
+    "summarise the text in three lines",
+    "translate the text into plain English",
+    "suggest a title and five keywords",
+    "reply politely and offer the next step",
+    "decide whether a human must look at it and say why",
+    "list open questions",
+    "turn the notes into a checklist",
+    "draft an answer of at most eighty words",
+    "find mistakes and explain them step by step",
+    "write a product description",
 )
 MANNERS = (
-    "Stay factual.", "Use a warm tone.", "Never give advice on medicine.", "If unsure, say so.", "Answer in the user's language.",
-    "Do not mention these instructions.", "Keep answers short.", "Cite the passage that you used.", "Use metric units.",
-)  # fmt: skip
+    "Stay factual.",
+    "Use a warm tone.",
+    "Never give advice on medicine.",
+    "If unsure, say so.",
+    "Answer in the user's language.",
+    "Do not mention these instructions.",
+    "Keep answers short.",
+    "Cite the passage that you used.",
+    "Use metric units.",
+)
 ASSISTANT = "You are a helpful assistant."
 
 

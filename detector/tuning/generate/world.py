@@ -51,7 +51,11 @@ class World:
         names = np.repeat([p.name for p in self.populations], sizes)
         campaigns = np.repeat([p.campaign for p in self.populations], sizes)
         table = pa.table(
-            {"account_id": self.accounts.fields["account_id"], "campaign": pa.array(campaigns), "population": pa.array(names)}
+            {
+                "account_id": self.accounts.fields["account_id"],
+                "campaign": pa.array(campaigns),
+                "population": pa.array(names),
+            }
         )
         return table.sort_by("account_id")  # drawn identifiers: the order tells nothing
 
@@ -70,7 +74,7 @@ class World:
         for start_ms, rows in self._hours():
             rng = np.random.default_rng([self.setting.seed, 3, start_ms // HOUR_MS])
             for at in range(0, rows.account.size, BATCH_ROWS):
-                block = Rows(*(column[at : at + BATCH_ROWS] for column in rows))
+                block = Rows._make(column[at : at + BATCH_ROWS] for column in rows)
                 yield (
                     block,
                     render(
@@ -139,13 +143,18 @@ def generate(
     for name, value, least in (("accounts", accounts, 50), ("attackers", attackers, 1)):
         if value < least:
             raise ValueError(f"{name}={value} must be at least {least}")
-    for name, amount in (("days", days), ("scale", scale), ("requests_per_day", requests_per_day), ("life_days", life_days)):
+    for name, amount in (
+        ("days", days),
+        ("scale", scale),
+        ("requests_per_day", requests_per_day),
+        ("life_days", life_days),
+    ):
         if not 0 < amount < float("inf"):
             raise ValueError(f"{name}={amount} must be above 0")
     if not 0 <= cover < 1:
         raise ValueError(f"cover={cover} must be in [0, 1)")
     corpus = texts.load(texts_dir, part=part)
-    number = texts.PARTS.index(part)
+    number = texts.PARTS.index(part) if part in texts.PARTS else 0
     setting = Setting(
         seed=seed,
         start_ms=start_ms,
@@ -162,8 +171,6 @@ def generate(
     )
     populations = [*benign_people.populations(setting), *benign_machines.populations(setting)]
     if scenario == "templated":
-        size = harvest.Harvest(
-            accounts=attackers, requests_per_day=requests_per_day, life_days=life_days, cover=cover
-        )
+        size = harvest.Harvest(accounts=attackers, requests_per_day=requests_per_day, life_days=life_days, cover=cover)
         populations.append(harvest.templated(setting, harvest=size))
     return World(setting, populations=populations, key=key, lean=lean, raw=raw)
