@@ -15,6 +15,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from detector.sketches.columns import kernel
+
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 NamesOf = Callable[[U64], list[bytes | None]]
@@ -22,7 +24,7 @@ NamesOf = Callable[[U64], list[bytes | None]]
 _SLOTS_MIN = 4_096
 
 
-@numba.njit(cache=True)
+@kernel
 def find(slot_keys, slot_rows, key):  # type: ignore[no-untyped-def]
     """Return the row of `key`, or -1."""
     mask = np.uint64(slot_keys.size - 1)
@@ -36,7 +38,7 @@ def find(slot_keys, slot_rows, key):  # type: ignore[no-untyped-def]
         at = (at + np.uint64(1)) & mask
 
 
-@numba.njit(cache=True)
+@kernel
 def place(slot_keys, slot_rows, key, row):  # type: ignore[no-untyped-def]
     """Insert `key`, which must be absent."""
     mask = np.uint64(slot_keys.size - 1)

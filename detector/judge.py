@@ -20,7 +20,7 @@ from detector.frames import COVERED_FIELDS, ID, IDS, LINKS_FIRST, NUM, Flag, Fra
 from detector.links import KINDS, TEXT_KINDS, L, LinkTable, P
 from detector.models import PopulationModel
 from detector.operators import AllowEntry
-from detector.panes import NEVER, Pane, PaneBuffer, Refused
+from detector.panes import NEVER, Pane, PaneBuffer, Refused, newest
 from detector.population import Population
 from detector.records import SAMPLES_MAX, Alert, Coverage, Decision, Member, SignatureOff
 from detector.sketches import bottom_k
@@ -55,6 +55,7 @@ class Judge:
         self.allow: list[AllowEntry] = []
         self.present = 0  # bits of COVERED_FIELDS seen so far
         self.events = 0
+        self.first_ms, self.last_ms = -NEVER, NEVER
         self.active_accounts = 0
         self.active_counted_ms = NEVER
         self.discovered_ms = NEVER  # end of the last discovery interval
@@ -104,6 +105,8 @@ class Judge:
     def _advance(self) -> None:
         for pane in self.buffer.closable():
             self._close(pane)
+        while self.buffer.rows > self.settings.rows_buffered_max:
+            self._close(self.buffer.force())
         mark = self.buffer.watermark_ms()
         if self.discovered_ms > NEVER and mark > NEVER:
             self._discover_until(mark // self.settings.pane_ms * self.settings.pane_ms)
@@ -143,13 +146,13 @@ class Judge:
         self.accounts.fold(account_rows, pane.ids, pane.numbers)
         link_rows = self.links.admit(pane.ids, _LINK_COLUMNS, names, pinned=pinned_links)
         self.links.fold(link_rows, pane.ids, pane.numbers)
+        self.first_ms = min(self.first_ms, int(pane.numbers[0, NUM.TIME]))
+        self.last_ms = max(self.last_ms, int(pane.numbers[-1, NUM.TIME]))
         flags = pane.numbers[:, NUM.FLAGS]
         self.population.elicitation_known += int(((flags & int(Flag.ELICITATION_KNOWN)) != 0).sum())
         self.population.elicited += int(((flags & int(Flag.ELICITED)) != 0).sum())
         self.present |= int(np.bitwise_or.reduce(pane.numbers[:, NUM.FIELDS]))
-        self.recent.append(pane)
-        while len(self.recent) > 1 and sum(len(p.order) for p in self.recent[1:]) >= RECENT_ROWS_MAX:
-            self.recent.pop(0)
+        self.recent = newest([*self.recent, pane], rows_max=RECENT_ROWS_MAX)
         if self.campaigns:
             self._match(pane, account_rows, link_rows)
 
@@ -179,7 +182,7 @@ class Judge:
             joined = campaigns.follow(campaign, ids, pane.numbers[at], labels, rows, self.accounts, pane.end_ms)
             self.population.forget(self.accounts, self._rows_of(joined))
             acted = dict.fromkeys(int(k) for k in ids[:, ID.ACCOUNT])
-            self._act(campaign, [k for k in acted if campaign.followers[k].joined_ms >= 0 if k in campaign.followers], pane.end_ms)
+            self._act(campaign, [k for k in acted if k in campaign.followers and campaign.followers[k].joined_ms >= 0], pane.end_ms)
 
     def _rows_of(self, keys: list[int]) -> I64:
         rows = self.accounts.index.find(np.array(keys, np.uint64))

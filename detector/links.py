@@ -25,6 +25,7 @@ from detector.config import TableSettings
 from detector.frames import ID, IDS, LINKS_FIRST, NUM, Flag
 from detector.index import KeyIndex, NamesOf, find
 from detector.sketches import bottom_k, histogram, hyperloglog
+from detector.sketches.columns import kernel
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -135,7 +136,7 @@ _I_ACCOUNT, _I_ORG, _I_PROMPT, _I_SUBNET, _I_PAYMENT, _I_PROGRAM = (
 _FIRST_LINK = LINKS_FIRST
 
 
-@numba.njit(cache=True)
+@kernel
 def seen_by_another(gate, load, generation, key, account):  # type: ignore[no-untyped-def]
     """Note that `account` showed `key`; say whether another account showed it before.
 
@@ -189,7 +190,7 @@ def knock(slot_keys, slot_rows, ids, columns, gate, load, generation, rows_out, 
     return n
 
 
-@numba.njit(cache=True)
+@kernel
 def _pool_event(pool, ids, numbers, i, time, counted, pools, hours, orgs, subnets, payments, prompts):  # type: ignore[no-untyped-def]
     p = pools[pool]
     if p[_P_REQUESTS] == 0:
@@ -231,9 +232,9 @@ def _pool_event(pool, ids, numbers, i, time, counted, pools, hours, orgs, subnet
         hyperloglog.add(prompts, pool, ids[i, _I_PROMPT])
 
 
-@numba.njit(cache=True)
+@kernel
 def _sample(hashes, counts, sizes, thetas, firsts, lasts, row, account, time):  # type: ignore[no-untyped-def]
-    slot = bottom_k.add(hashes, counts, sizes, thetas, row, account, 1)
+    slot = np.int64(bottom_k.add(hashes, counts, sizes, thetas, row, account, 1))
     if slot >= 0:
         lasts[row, slot] = time
     elif slot < -1:

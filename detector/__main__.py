@@ -1,0 +1,42 @@
+"""The command line: `stillwatch VERB ...`. Arguments only; the verbs live in `cli/`."""
+
+import typer
+
+from detector import __version__
+from detector.cli.evaluate import evaluate
+from detector.cli.explain import explain
+from detector.cli.fingerprint import fingerprint
+from detector.cli.generate import generate
+from detector.cli.replay import demo, replay
+from detector.cli.schema import schema
+from detector.cli.validate import validate
+
+app = typer.Typer(
+    name="stillwatch",
+    help="A streaming detector of model-distillation attacks on LLM APIs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for verb in (demo, replay, explain, validate, fingerprint, generate, evaluate, schema):
+    app.command()(verb)
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - the shape that typer calls back with
+    if value:
+        typer.echo(f"stillwatch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="print the version")) -> None:  # noqa: FBT001, FBT003
+    """A streaming detector of model-distillation attacks on LLM APIs."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What several verbs share: settings, keys, exit codes.
+
+Purpose: one way to read the configuration and the fingerprint key, one table of exit
+codes: 0 done, 1 a gate failed, 2 usage, 3 input, 4 infrastructure.
+Limits: secrets come from the environment or a file, and are never printed.
+"""
+
+import os
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from detector.config import ConfigError, Settings, parse
+from detector.hashing import DEVELOPMENT_KEY, KEY_BYTES
+
+EXIT_GATE, EXIT_USAGE, EXIT_INPUT, EXIT_INFRASTRUCTURE = 1, 2, 3, 4
+KEY_VARIABLE = "STILLWATCH_FINGERPRINT_KEY"
+
+errors = Console(stderr=True)
+
+
+def fail(message: str, *, code: int) -> typer.Exit:
+    """Print an error and build the exit to raise."""
+    errors.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    return typer.Exit(code)
+
+
+def read_settings(config: Path | None, overrides: list[str]) -> Settings:
+    """Read the configuration file and `--set` overrides; a bad one ends the program with 2."""
+    try:
+        text = config.read_text() if config is not None else ""
+        return parse(text, overrides=tuple(overrides))
+    except OSError as wrong:
+        raise fail(f"configuration {config}: {wrong.strerror or wrong}", code=EXIT_USAGE) from wrong
+    except (ConfigError, UnicodeDecodeError) as wrong:
+        raise fail(f"{config or '--set'}: {wrong}", code=EXIT_USAGE) from wrong
+
+
+def read_key(key_file: Path | None) -> tuple[bytes, bool]:
+    """Read the fingerprint key: 64 hex digits from a file or the environment; else the development key.
+
+    Returns the key and whether it is the published development key.
+    """
+    place = str(key_file) if key_file is not None else KEY_VARIABLE
+    try:
+        text = key_file.read_text() if key_file is not None else os.environ.get(KEY_VARIABLE, "")
+    except OSError as wrong:
+        raise fail(f"key file {key_file}: {wrong.strerror or wrong}", code=EXIT_USAGE) from wrong
+    if not text.strip() and key_file is None:
+        return DEVELOPMENT_KEY, True
+    try:
+        key = bytes.fromhex(text.strip())
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise fail(f"{place} must hold {2 * KEY_BYTES} hex digits", code=EXIT_USAGE)
+    return key, False
+
+
+def warn_development_key() -> None:
+    """Say loudly that fingerprints of this run are not private."""
+    errors.print(
+        f"WARNING: raw text was fingerprinted with the published development key. Set {KEY_VARIABLE} (64 hex digits) "
+        "for logs that leave your machine.",
+        style="bold yellow",
+        highlight=False,
+    )

@@ -1,0 +1,153 @@
+"""Feed: inputs -> frames, in worker processes or here, merged in event time.
+
+Purpose: the file side of encode. Blocks of an input are decoded, fingerprinted where
+they hold raw text, and encoded by a pure function; the frames of several inputs come
+out so that the input furthest behind is served first.
+Invariants: frames of one input join and keep its order; with any number of workers
+the same frames come out. Raw text never leaves `encode_block`.
+Limits: `AHEAD` blocks per worker are in flight.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from detector.encode import encode
+from detector.events import EventBatch
+from detector.fingerprint import Content, fingerprint
+from detector.frames import NUM, Frame, unwire, wire
+from detector.records import Reject
+from detector.runtime.sources import Block, decode_block, open_input, reject_record
+
+AHEAD = 3
+
+
+class Encoded(NamedTuple):
+    """One encoded range of an input: frames by tenant (wire form), rejects, rows and whether text was there."""
+
+    frames: list[bytes]
+    rejects: list[Reject]
+    rows: int
+    raw_text: bool
+    share: float | None
+
+
+class Piece(NamedTuple):
+    """One range as the judge's side sees it."""
+
+    source: str
+    first: int
+    stop: int
+    frames: list[Frame]
+    rejects: list[Reject]
+    rows: int
+    raw_text: bool
+    share: float | None
+    end_ms: int
+
+
+def with_fingerprints(batch: EventBatch, content: Content, *, key: bytes) -> EventBatch:
+    """Fill the fingerprint columns of rows that carry text; what the log already states stays.
+
+    A row's own fields win, so a gateway's fingerprints are never replaced.
+    """
+    made = fingerprint(content, key=key)
+    columns = list(batch.columns)
+    for name, column in made.items():
+        at = batch.schema.get_field_index(name)
+        held = columns[at]
+        if held.null_count == len(batch):
+            columns[at] = column.cast(held.type) if column.type != held.type else column
+        elif held.null_count:
+            rows = np.where(held.is_valid().to_numpy(zero_copy_only=False), np.arange(len(batch)), np.arange(len(batch)) + len(batch))
+            columns[at] = pa.concat_arrays([held, column.cast(held.type)]).take(pa.array(rows))
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
+
+def encode_block(block: Block, *, first: int, stop: int, key: bytes, tenants: tuple[str, ...]) -> Encoded:
+    """Decode, fingerprint and encode one block; a pure map, run in any process."""
+    decoded = decode_block(block)
+    batch, positions = decoded.batch, decoded.positions
+    rejects = [reject_record(r, block=block) for r in decoded.rejects]
+    if decoded.content is not None:
+        batch = with_fingerprints(batch, decoded.content, key=key)
+    if tenants:
+        known = pc.is_in(batch.column("tenant").fill_null("default"), value_set=pa.array(tenants))
+        if not pc.all(known).as_py() and len(batch):
+            stays = known.to_numpy(zero_copy_only=False)
+            text = isinstance(block.data, bytes)
+            rejects += [
+                Reject(source=block.source, reason="unknown_tenant", field="tenant", **{"line" if text else "offset": int(p)})
+                for p in positions[~stays].tolist()
+            ]
+            batch, positions = batch.filter(known), positions[stays]
+    frames = encode(
+        batch, positions=positions, source=block.source, first=first, stop=stop, key=key, rejects=len(rejects), tenants=tenants
+    )
+    return Encoded([wire(f) for f in frames], rejects, len(batch), decoded.content is not None, block.share)
+
+
+class _Input:
+    """One input's blocks, some of them in flight."""
+
+    def __init__(self, name: str, submit: Callable[..., "Future[Encoded]"], ahead: int) -> None:
+        self.name, self.submit, self.ahead = name, submit, ahead
+        self.blocks = open_input(name)
+        self.held: Block | None = next(self.blocks, None)
+        self.flight: deque[tuple[int, int, Future[Encoded]]] = deque()
+        self.start = self.held.first if self.held is not None else 0
+        self.end_ms = -(1 << 62)
+        self._fill()
+
+    def _fill(self) -> None:
+        while self.held is not None and len(self.flight) < self.ahead:
+            block = self.held
+            self.held = next(self.blocks, None)
+            # The range reaches to where the next block starts, so ranges always join.
+            stop = self.held.first if self.held is not None else (1 << 62)
+            self.flight.append((self.start, stop, self.submit(block, first=self.start, stop=stop)))
+            self.start = stop
+
+    def take(self) -> Piece | None:
+        """The next range, or None at the end."""
+        if not self.flight:
+            return None
+        first, stop, future = self.flight.popleft()
+        done = future.result()
+        self._fill()
+        frames = [unwire(raw) for raw in done.frames]
+        times = [int(f.numbers[:, NUM.TIME].max()) for f in frames if len(f.positions)]
+        self.end_ms = max([self.end_ms, *times])
+        return Piece(self.name, first, stop, frames, done.rejects, done.rows, done.raw_text, done.share, self.end_ms)
+
+
+def pieces(inputs: list[str], *, key: bytes, tenants: tuple[str, ...], workers: int) -> Iterator[Piece | str]:
+    """Yield the ranges of all inputs, the input furthest behind first; an input's name when it has ended."""
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if workers > 1 else None
+
+    def submit(block: Block, *, first: int, stop: int) -> "Future[Encoded]":
+        if pool is not None:
+            return pool.submit(encode_block, block, first=first, stop=stop, key=key, tenants=tenants)
+        done: Future[Encoded] = Future()
+        done.set_result(encode_block(block, first=first, stop=stop, key=key, tenants=tenants))
+        return done
+
+    try:
+        live = [_Input(name, submit, AHEAD * workers if workers > 1 else 1) for name in inputs]
+        while live:
+            behind = min(live, key=lambda i: (i.end_ms, i.name))
+            piece = behind.take()
+            if piece is None:
+                live.remove(behind)
+                yield behind.name
+            else:
+                yield piece
+    finally:
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
