@@ -9,7 +9,7 @@ Limits: raw logs are JSON lines only (plain, gzip, Zstandard).
 import gzip
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 import orjson
 import pyarrow.csv
@@ -46,9 +46,10 @@ def raw_lines(world: World) -> Iterator[bytes]:
 def _compressed(file: BinaryIO, *, form: str, level: int) -> BinaryIO:
     """A stream that compresses into `file`; its bytes depend on nothing but what is written."""
     if form == "jsonl.zst":
-        return zstandard.ZstdCompressor(level, write_checksum=True).stream_writer(file, closefd=False)  # type: ignore[return-value]
+        return zstandard.ZstdCompressor(level, write_checksum=True).stream_writer(file, closefd=False)
     if form == "jsonl.gz":
-        return gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=min(level, 9), mtime=0)
+        zipped = gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=min(level, 9), mtime=0)
+        return cast("BinaryIO", zipped)
     return file
 
 

@@ -1,0 +1,130 @@
+"""`stillwatch evaluate`: a run against ground truth."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from detector.cli.common import EXIT_INPUT, EXIT_USAGE, fail, read_key
+from detector.records import SchemaError
+from detector.runtime.sources import InputError
+from detector.tuning.scoring import LabelsError, score_run
+
+
+def evaluate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="a replay's directory")],
+    labels: Annotated[Path, typer.Option(help="ground truth (CSV or Parquet): account_id or event_id, campaign")],
+    events: Annotated[
+        list[str] | None, typer.Option(metavar="IN", help="the run's events; else the inputs that its manifest names")
+    ] = None,
+    output: Annotated[str, typer.Option("-o", "--output", help="human or json")] = "human",
+    key_file: Annotated[Path | None, typer.Option(help="fingerprint key: 64 hex digits")] = None,
+) -> None:
+    """Score a replay: leak, time to detect, member recall and precision, collateral, alert load."""
+    if output not in {"human", "json"}:
+        raise fail(f"-o {output!r} is none of human, json", code=EXIT_USAGE)
+    key, _ = read_key(key_file)
+    try:
+        scores = score_run(folder, labels=labels, inputs=events or [], key=key)
+    except (InputError, SchemaError, LabelsError) as wrong:
+        raise fail(str(wrong), code=EXIT_INPUT) from wrong
+    except OSError as wrong:
+        raise fail(f"{wrong.filename or folder}: {wrong.strerror or wrong}", code=EXIT_INPUT) from wrong
+    if output == "json":
+        sys.stdout.buffer.write(orjson.dumps(scores, option=orjson.OPT_INDENT_2) + b"\n")
+    else:
+        print_scores(scores, console=Console(soft_wrap=True, highlight=False))
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _count(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def _bounds(interval: list[float] | None) -> str:
+    return "" if interval is None else f" ({100 * interval[0]:.1f}-{100 * interval[1]:.1f})"
+
+
+def duration(seconds: float | None) -> str:
+    """A time span as a person says it.
+
+    >>> duration(5_400)
+    '1.5 h'
+    >>> duration(None)
+    '-'
+    """
+    if seconds is None:
+        return "-"
+    return f"{seconds / 3600:.1f} h" if abs(seconds) >= 3600 else f"{seconds / 60:.1f} min"
+
+
+def _campaigns(campaigns: dict[str, Any]) -> Table:
+    table = Table(title="Campaigns (ground truth)", title_justify="left")
+    for name in (
+        "campaign",
+        "accounts",
+        "requests",
+        "found",
+        "leak (95 %)",
+        "leaked",
+        "detected after",
+        "requests by then",
+    ):
+        table.add_column(name, justify="left" if name == "campaign" else "right")
+    table.add_column("recall", justify="right")
+    table.add_column("precision", justify="right")
+    for name, c in campaigns.items():
+        table.add_row(
+            name,
+            _count(c["accounts"]),
+            _count(c["requests"]),
+            "yes" if c["found"] else "NO",
+            _share(c["leak"]) + _bounds(c["leak_interval"]),
+            _count(c["leaked_requests"]),
+            duration(c["time_to_detect_s"]),
+            _count(c["requests_by_detection"]),
+            _share(c["member_recall"]),
+            _share(c["member_precision"]),
+        )
+    return table
+
+
+def _benign(populations: dict[str, Any]) -> Table:
+    table = Table(title="Benign populations", title_justify="left")
+    for name in ("population", "accounts", "requests", "contained", "ppm", "slowed ppm", "accounts acted on"):
+        table.add_column(name, justify="left" if name == "population" else "right")
+    for name, p in populations.items():
+        row = (p["accounts"], p["requests"], p["contained_requests"], p["collateral_ppm"], p["slowed_ppm"])
+        table.add_row(name, *(_count(value) for value in row), _count(p["accounts_acted_on"]))
+    return table
+
+
+def print_scores(scores: dict[str, Any], *, console: Console) -> None:
+    """Print the scores as tables and a few sentences."""
+    benign, alerts = scores["benign"], scores["alerts"]
+    console.print(
+        f"{scores['events']:,} events of {scores['accounts']:,} accounts over {scores['span_days']:.1f} days; "
+        f"{scores['campaigns_found']} of {scores['campaigns_labelled']} campaigns found, "
+        f"{scores['campaigns_false']} false campaign alerts"
+    )
+    if scores["campaigns"]:
+        console.print(_campaigns(scores["campaigns"]))
+    console.print(_benign({**benign["populations"], "all benign": benign}))
+    per_days = benign["accounts_acted_on_per_million_account_days"]
+    console.print(
+        f"Collateral: {_count(benign['collateral_ppm'])} benign requests per million contained; "
+        f"{_count(per_days)} benign accounts acted on per million account-days"
+    )
+    console.print(
+        f"Alerts: {alerts['opened']} opened ({alerts['campaign_named']} name a campaign, "
+        f"{alerts['campaign_false']} false, "
+        f"{alerts['campaign_mixed']} mixed), {_count(alerts['per_day'])} a day, "
+        f"{_count(alerts['per_million_events'])} per million events"
+    )
