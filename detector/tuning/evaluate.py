@@ -181,7 +181,7 @@ def _tally(
 
 
 def _ratio(part: Any, whole: Any, *, scale: float = 1.0) -> float | None:
-    return None if whole == 0 else round(scale * part / whole, 6)
+    return None if whole == 0 else round(float(scale * part / whole), 6)
 
 
 def _interval(part: I64, whole: I64, *, seed: int, scale: float = 1.0) -> list[float] | None:
