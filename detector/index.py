@@ -122,6 +122,14 @@ class KeyIndex:
             self.names[row] = None
         _rebuild(self.slot_keys, self.slot_rows, self.keys, self.used)
 
+    def rebuild(self) -> None:
+        """Make the slots anew from `keys`, `used` and `free`."""
+        size = _SLOTS_MIN
+        while size < 4 * self.live():
+            size *= 2
+        self.slot_keys, self.slot_rows = np.zeros(size, np.uint64), np.zeros(size, np.int32)
+        _rebuild(self.slot_keys, self.slot_rows, self.keys, self.used)
+
     def name(self, row: int) -> str:
         """Give the event's own string for a row."""
         name = self.names[row]

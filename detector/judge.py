@@ -160,7 +160,9 @@ class Judge:
         """Rows of campaign members and core links, within the quota: they may not be evicted."""
         if not self.campaigns:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        members = np.array([k for c in self.campaigns.values() for k, f in c.followers.items() if f.joined_ms >= 0], np.uint64)
+        members = np.array(
+            [k for c in self.campaigns.values() for k, f in c.followers.items() if f.joined_ms >= 0], np.uint64
+        )
         core = np.array([k for c in self.campaigns.values() for k in c.core], np.uint64)
         quota = int(self.settings.tables.pinned_share_max * self.settings.tables.accounts_max)
         accounts, links = self.accounts.index.find(members[:quota]), self.links.index.find(core)
@@ -182,7 +184,11 @@ class Judge:
             joined = campaigns.follow(campaign, ids, pane.numbers[at], labels, rows, self.accounts, pane.end_ms)
             self.population.forget(self.accounts, self._rows_of(joined))
             acted = dict.fromkeys(int(k) for k in ids[:, ID.ACCOUNT])
-            self._act(campaign, [k for k in acted if k in campaign.followers and campaign.followers[k].joined_ms >= 0], pane.end_ms)
+            self._act(
+                campaign,
+                [k for k in acted if k in campaign.followers and campaign.followers[k].joined_ms >= 0],
+                pane.end_ms,
+            )
 
     def _rows_of(self, keys: list[int]) -> I64:
         rows = self.accounts.index.find(np.array(keys, np.uint64))

@@ -7,11 +7,14 @@ Invariants: a row is late if it is older than its own source's running maximum l
 lateness) has passed its end, so no row that is not late can miss its pane. An
 event far ahead of what follows it never moves a clock. A range delivered twice is
 trimmed; a hole is an error. Within a pane an `event_id` counts once.
-Limits: rows buffered are bounded by the caller's alignment of sources; the sources
-are fixed at start, one not seen yet holds the watermark back.
+A row that states its ingest time is held against that and waits for nothing.
+Limits: beyond the judge's bound on buffered rows the oldest pane is forced closed and
+counted, and what still comes for it is late; the sources are fixed at start, one not
+seen yet holds the watermark back; a tick waits until no row awaits its lookahead.
 Source: watermarks and event time after Akidau et al., "The Dataflow Model" (VLDB 2015).
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -88,9 +91,10 @@ class PaneBuffer:
         self.sources = {name: Source() for name in sorted(sources)}
         self.panes: dict[int, list[tuple[Frame, int, int]]] = {}
         self.closed_ms = NEVER  # end of the last closed pane
-        self.first_ms = NEVER  # start of the first pane with rows
+        self.forced_ms = NEVER  # end of the last pane that was closed before its time
         self.rows = 0
         self.late = 0
+        self.forced = 0
         self.refused: list[Refused] = []
 
     def watermark_ms(self) -> int:
@@ -106,7 +110,9 @@ class PaneBuffer:
         if source is None:
             raise GapError(f"frame of unknown source {frame.source!r}; known: {', '.join(self.sources)}")
         if 0 <= source.stop < frame.first:
-            raise GapError(f"{frame.source}: frames end at {source.stop}, the next begins at {frame.first}: rows are missing")
+            raise GapError(
+                f"{frame.source}: frames end at {source.stop}, the next begins at {frame.first}: rows are missing"
+            )
         if frame.stop <= source.stop:
             return
         skip = int(np.searchsorted(frame.positions, source.stop)) if frame.first < source.stop else 0
@@ -129,14 +135,20 @@ class PaneBuffer:
 
     def _settle(self, name: str, source: Source, *, final: bool) -> None:
         """Decide the pending rows whose lookahead is complete."""
-        times = np.concatenate([f.numbers[at:, NUM.TIME] for f, at in source.pending]) if source.pending else np.zeros(0, np.int64)
+        if not source.pending:
+            return
+        times = np.concatenate([f.numbers[at:, NUM.TIME] for f, at in source.pending])
         total = times.size
-        ready = total if final else total - LOOKAHEAD_ROWS
-        if ready <= 0:
+        ready = total if final else max(0, total - LOOKAHEAD_ROWS)
+        # Rows with an ingest time are held against that, so they need not wait for followers.
+        unstamped = np.concatenate([f.numbers[at:, NUM.INGEST] for f, at in source.pending])[ready:] < 0
+        ready += int(np.argmax(unstamped)) if unstamped.any() else unstamped.size
+        if ready == 0:
             return
         ahead = _ahead(times, ready, self.skew_ms_max, final=final)
-        if final and total and source.max_ms > NEVER and times[-1] > source.max_ms + LONELY_AHEAD_MS and total == 1:
-            ahead[-1] = True
+        if final:
+            before = max(source.max_ms, int(times[:-1][~ahead[:-1]].max(initial=NEVER)))
+            ahead[-1] |= before > NEVER and int(times[-1]) > before + LONELY_AHEAD_MS
         rest: list[tuple[Frame, int]] = []
         done = 0
         for frame, at in source.pending:
@@ -149,12 +161,14 @@ class PaneBuffer:
             done += rows
         source.pending = rest
 
-    def _apply(self, name: str, source: Source, frame: Frame, start: int, stop: int, ahead: npt.NDArray[np.bool_]) -> None:
+    def _apply(
+        self, name: str, source: Source, frame: Frame, start: int, stop: int, ahead: npt.NDArray[np.bool_]
+    ) -> None:
         times = frame.numbers[start:stop, NUM.TIME]
         ingest = frame.numbers[start:stop, NUM.INGEST]
         bad = np.where(ingest >= 0, times > ingest + self.skew_ms_max, ahead)
         clock = np.maximum.accumulate(np.concatenate([[source.max_ms], np.where(bad, NEVER, times)]))
-        late = ~bad & (times < clock[:-1] - self.lateness_ms)
+        late = ~bad & (times < np.maximum(clock[:-1] - self.lateness_ms, self.forced_ms))
         source.max_ms = int(clock[-1])
         dropped = bad | late
         if dropped.any():
@@ -165,7 +179,7 @@ class PaneBuffer:
         panes = times // self.pane_ms
         if not dropped.any() and (panes.size < 2 or bool((panes[1:] >= panes[:-1]).all())):
             cuts = [0, *(np.flatnonzero(panes[1:] != panes[:-1]) + 1).tolist(), panes.size]
-            for a, b in zip(cuts, cuts[1:], strict=False):
+            for a, b in pairwise(cuts):
                 self._put(int(panes[a]), frame, start + a, start + b)
             return
         keep = np.flatnonzero(~dropped)
@@ -174,11 +188,14 @@ class PaneBuffer:
             return
         at = keep + start
         moved = frame._replace(
-            ids=frame.ids[at], numbers=frame.numbers[at], positions=frame.positions[at], event_ids=frame.event_ids.take(at)
+            ids=frame.ids[at],
+            numbers=frame.numbers[at],
+            positions=frame.positions[at],
+            event_ids=frame.event_ids.take(at),
         )
         panes = panes[keep]
         cuts = [0, *(np.flatnonzero(panes[1:] != panes[:-1]) + 1).tolist(), panes.size]
-        for a, b in zip(cuts, cuts[1:], strict=False):
+        for a, b in pairwise(cuts):
             self._put(int(panes[a]), moved, a, b)
 
     def _put(self, pane: int, frame: Frame, start: int, stop: int) -> None:
@@ -190,10 +207,22 @@ class PaneBuffer:
         mark = self.watermark_ms() // self.pane_ms
         return sorted(p for p in self.panes if p < mark)
 
+    def force(self) -> int:
+        """Name the oldest pane, to be closed before its time; its rows still to come will be late."""
+        pane = min(self.panes)
+        self.forced += 1
+        self.forced_ms = (pane + 1) * self.pane_ms
+        return pane
+
     def close(self, pane: int) -> Pane:
         """Take a pane's rows out, in canonical order, each event once."""
-        parts = self.panes.pop(pane)
-        ids = parts[0][0].ids[parts[0][1] : parts[0][2]] if len(parts) == 1 else np.concatenate([f.ids[a:b] for f, a, b in parts])
+        # By source and position, so that of equal rows the same one is the repeat however they came.
+        parts = sorted(self.panes.pop(pane), key=lambda part: (part[0].source, int(part[0].positions[part[1]])))
+        ids = (
+            parts[0][0].ids[parts[0][1] : parts[0][2]]
+            if len(parts) == 1
+            else np.concatenate([f.ids[a:b] for f, a, b in parts])
+        )
         numbers = (
             parts[0][0].numbers[parts[0][1] : parts[0][2]]
             if len(parts) == 1
@@ -215,6 +244,19 @@ class PaneBuffer:
         """Hand over the refused rows seen since the last call."""
         refused, self.refused = self.refused, []
         return refused
+
+
+def newest(kept: list[Pane], *, rows_max: int) -> list[Pane]:
+    """Keep the last `rows_max` rows of closed panes, whatever the panes' sizes."""
+    excess = sum(len(p.order) for p in kept) - rows_max
+    while excess > 0 and len(kept[0].order) <= excess:
+        excess -= len(kept[0].order)
+        kept = kept[1:]
+    if excess <= 0:
+        return kept
+    first = kept[0]
+    first = first._replace(ids=first.ids[excess:], numbers=first.numbers[excess:], order=first.order[excess:])
+    return [first, *kept[1:]]
 
 
 def _ahead(times: I64, ready: int, skew_ms: int, *, final: bool) -> npt.NDArray[np.bool_]:
