@@ -1,0 +1,300 @@
+"""Streams for the laws: a small world with a campaign in it, and arbitrary little streams.
+
+A `Stream` holds, for each source, one event batch in order of arrival; positions are
+row numbers. Steps say how it reaches a judge: ranges of a source, ticks, ends.
+"""
+
+import random
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from hypothesis import strategies as st
+
+from detector import hashing, records
+from detector.config import DecisionSettings, Settings, TableSettings
+from detector.encode import encode
+from detector.events import EventBatch, event_batch
+from detector.frames import Frame
+from detector.judge import Judge
+from detector.snapshot import snapshot
+
+import numpy as np
+
+KEY = hashing.DEVELOPMENT_KEY
+TENANT = "default"
+START_MS = 1_782_050_400_000
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+TINY = TableSettings(accounts_max=2_048, links_max=4_096, promoted_max=256, admission_cells=1 << 12)
+# Wide panes and short leases: hours of events see every step of a lease in few discoveries.
+SETTINGS = Settings(
+    pane_ms=MINUTE_MS,
+    discovery_ms=10 * MINUTE_MS,
+    lateness_ms=MINUTE_MS // 2,
+    tables=TINY,
+    decision=DecisionSettings(
+        throttle_ttl_ms=HOUR_MS // 2, contain_ttl_ms=HOUR_MS, campaign_idle_ms=2 * HOUR_MS, contained_share_max=0.5
+    ),
+)
+
+Event = dict[str, Any]
+
+
+class Stream(NamedTuple):
+    """Event batches by source, in order of arrival."""
+
+    batches: dict[str, EventBatch]
+
+    def rows(self) -> int:
+        return sum(len(b) for b in self.batches.values())
+
+
+class Range(NamedTuple):
+    """Rows [first, stop) of a source reach the judge as one frame."""
+
+    source: str
+    first: int
+    stop: int
+
+
+class Tick(NamedTuple):
+    """A source says that nothing before `time_ms` will come from it."""
+
+    source: str
+    time_ms: int
+
+
+class End(NamedTuple):
+    """A source has no more."""
+
+    source: str
+
+
+Step = Range | Tick | End
+
+
+# --- events ----------------------------------------------------------------------
+
+
+def event(number: int, time_ms: int, account: str, **fields: Any) -> Event:
+    return {
+        "event_id": f"e-{number}",
+        "event_time": time_ms,
+        "account_id": account,
+        "request_model": "m-1",
+        "input_tokens": 120,
+        "output_tokens": 300,
+    } | fields
+
+
+def batch_of(events: list[Event]) -> EventBatch:
+    names = sorted({name for e in events for name in e})
+    whole = event_batch({}, rows=0).schema
+    columns = {n: pa.array([e.get(n) for e in events], whole.field(n).type) for n in names}
+    return event_batch(columns, rows=len(events))
+
+
+def _harvest(rng: random.Random, count: int) -> list[Event]:
+    """`count` young accounts on one program and template, each with a request every ten minutes or so."""
+    events = []
+    for account in range(count):
+        time = START_MS + rng.randrange(15 * MINUTE_MS)
+        for item in range(20):
+            time += rng.randrange(8 * MINUTE_MS, 14 * MINUTE_MS)
+            events.append(
+                event(
+                    0,
+                    time,
+                    f"h-{account}",
+                    org_id=f"ho-{account}",
+                    account_tier="paygo",
+                    account_created_at=START_MS - rng.randrange(24) * HOUR_MS,
+                    payment_fp=f"card-{account % 2}",
+                    client_ip=f"198.51.{account}.7",
+                    sdk_name="sdk-h",
+                    stream=False,
+                    max_tokens=4096,
+                    temperature=0.7,
+                    tool_count=0,
+                    turn_index=0,
+                    output_tokens=rng.randrange(2_500, 4_000),
+                    reasoning_tokens=500,
+                    template_fp="t-harvest",
+                    anchor_fps=[7_001, 7_002],
+                    prompt_fp=f"p-{account}-{item}",
+                    prompt_chars=rng.randrange(900, 1_100),
+                    prompt_style=0,
+                    first_token_class="verb",
+                    finish_reason="stop",
+                    elicitation={"cot": 0.9},
+                )
+            )
+    return events
+
+
+def _ordinary(rng: random.Random, count: int) -> list[Event]:
+    """`count` older accounts with programs, templates and paces of their own."""
+    events = []
+    for account in range(count):
+        shared = {"sdk_name": rng.choice(["sdk-a", "sdk-b", "sdk-c"]), "account_tier": rng.choice(["free", "enterprise"])}
+        created = START_MS - rng.randrange(30, 900) * 24 * HOUR_MS
+        for item in range(rng.choice([1, 2, 7, 14])):
+            fields: Event = {
+                "org_id": f"o-{account}",
+                "account_created_at": created,
+                "payment_fp": f"card-o-{account}",
+                "client_ip": f"203.0.113.{account % 5}",
+                "prompt_fp": f"p-o-{account}-{item // 2}",
+                "template_fp": rng.choice([None, f"t-{rng.randrange(6)}"]),
+                "system_prompt_fp": rng.choice([None, "s-1", "s-2"]),
+                "prompt_chars": rng.randrange(20, 3_000),
+                "output_tokens": rng.randrange(10, 900),
+                "turn_index": rng.randrange(4),
+                "tool_count": rng.randrange(2),
+                "prompt_style": rng.randrange(64),
+                "finish_reason": "stop",
+                "first_token_class": "noun",
+                "elicitation": {"cot": 0.0},
+                "stream": True,
+                "max_tokens": 1_000,
+                "reasoning_tokens": 0,
+            }
+            events.append(event(0, START_MS + rng.randrange(5 * HOUR_MS), f"a-{account}", **shared, **fields))
+    return events
+
+
+def _disturb(rng: random.Random, events: list[Event]) -> list[Event]:
+    """Put events in an order of arrival: a little disorder, a late row, a repeat and a wrong clock now and then."""
+    arrivals = []
+    for number, e in enumerate(events):
+        e["event_id"] = f"e-{number}"
+        lag = rng.choice([0, 0, 0, rng.randrange(20_000), 3 * MINUTE_MS if rng.random() < 0.05 else 0])
+        arrivals.append((e["event_time"] + lag, number, e))
+        if rng.random() < 0.03:
+            arrivals.append((e["event_time"] + lag + 1, number, dict(e)))
+    return [e for _, _, e in sorted(arrivals, key=lambda a: a[:2])]
+
+
+@cache
+def world(seed: int, *, sources: int, disturbed: bool = True) -> Stream:
+    """Five hours of 16 harvesting and 24 ordinary accounts, dealt out to sources."""
+    rng = random.Random(seed)
+    events = sorted(_harvest(rng, 16) + _ordinary(rng, 24), key=lambda e: e["event_time"])
+    for number, e in enumerate(events):
+        e["event_id"] = f"e-{number}"
+    arrivals = _disturb(rng, events) if disturbed else events
+    dealt: dict[str, list[Event]] = {f"s-{i}": [] for i in range(sources)}
+    for e in arrivals:
+        dealt[f"s-{rng.randrange(sources)}"].append(e)
+    return Stream({name: batch_of(held) for name, held in dealt.items()})
+
+
+# --- strategies ------------------------------------------------------------------
+
+WORLDS = st.builds(world, st.integers(0, 3), sources=st.integers(1, 3))
+
+_SMALL_EVENT = st.fixed_dictionaries(
+    {
+        "source": st.integers(0, 2),
+        "step_ms": st.one_of(st.integers(-90_000, 90_000), st.integers(0, 2 * HOUR_MS)),
+        "number": st.integers(0, 30),  # few ids, so that some repeat
+        "account": st.integers(0, 12),
+        "template": st.integers(0, 2),
+        "payment": st.integers(0, 3),
+    }
+)
+
+
+def _small(drawn: list[dict[str, int]]) -> Stream:
+    dealt: dict[str, list[Event]] = {f"s-{i}": [] for i in range(3)}
+    time = START_MS
+    for d in drawn:
+        time += d["step_ms"]
+        optional = {"template_fp": f"t-{d['template']}" if d["template"] else None, "payment_fp": f"card-{d['payment']}"}
+        dealt[f"s-{d['source']}"].append(event(d["number"], time, f"a-{d['account']}", **optional))
+    return Stream({name: batch_of(held) for name, held in dealt.items()})
+
+
+SMALL = st.lists(_SMALL_EVENT, max_size=60).map(_small)
+STREAMS = st.one_of(SMALL, WORLDS)
+
+
+@st.composite
+def cuts(draw: st.DrawFn, stream: Stream) -> dict[str, list[Range]]:
+    """Cut every source of a stream into ranges, some of them empty."""
+    out = {}
+    for source, batch in stream.batches.items():
+        inner = draw(st.lists(st.integers(0, len(batch)), max_size=6)) if len(batch) else []
+        edges = [0, *sorted(inner), len(batch)]
+        out[source] = [Range(source, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return out
+
+
+@st.composite
+def interleaved(draw: st.DrawFn, ranges: dict[str, list[Range]]) -> list[Step]:
+    """Merge the sources' ranges in any order that keeps each source's own."""
+    labels = [source for source, held in ranges.items() for _ in held]
+    order = draw(st.permutations(labels))
+    waiting = {source: iter(held) for source, held in ranges.items()}
+    return [next(waiting[source]) for source in order]
+
+
+# --- running ---------------------------------------------------------------------
+
+
+def frame_of(stream: Stream, step: Range) -> Frame:
+    batch = stream.batches[step.source].slice(step.first, step.stop - step.first)
+    positions = np.arange(step.first, step.stop)
+    (frame,) = encode(
+        batch, positions=positions, source=step.source, first=step.first, stop=step.stop, key=KEY, tenants=(TENANT,)
+    )
+    return frame
+
+
+def judge_for(stream: Stream, *, settings: Settings = SETTINGS) -> Judge:
+    return Judge(TENANT, tuple(stream.batches), settings)
+
+
+def feed(judge: Judge, stream: Stream, steps: Iterable[Step]) -> Iterator[bytes]:
+    """Apply steps; yields the lines of the outputs that each one made."""
+    for step in steps:
+        if isinstance(step, Range):
+            judge.apply(frame_of(stream, step))
+        elif isinstance(step, Tick):
+            judge.tick(step.source, step.time_ms)
+        else:
+            judge.end(step.source)
+        yield b"".join(records.encode(o) + b"\n" for o in judge.take_outputs())
+
+
+def whole(stream: Stream) -> list[Step]:
+    """One range per source."""
+    return [Range(source, 0, len(batch)) for source, batch in stream.batches.items()]
+
+
+def ends(stream: Stream) -> list[Step]:
+    return [End(source) for source in stream.batches]
+
+
+class Outcome(NamedTuple):
+    """All that a run leaves behind; refused rows in order of position."""
+
+    outputs: bytes
+    members: bytes
+    refused: tuple[tuple[str, int, str], ...]
+    snapshot: bytes
+
+
+def outcome(judge: Judge, outputs: Iterable[bytes]) -> Outcome:
+    written = b"".join(outputs)
+    refused = tuple(sorted(tuple(r) for r in judge.take_refused()))
+    members = b"".join(records.encode(m) + b"\n" for m in judge.members())
+    return Outcome(written, members, refused, snapshot(judge, key=KEY))
+
+
+def run(stream: Stream, steps: Iterable[Step], *, settings: Settings = SETTINGS) -> Outcome:
+    """Judge a stream from the start by the given steps."""
+    judge = judge_for(stream, settings=settings)
+    return outcome(judge, feed(judge, stream, steps))
