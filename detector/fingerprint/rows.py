@@ -34,6 +34,7 @@ from detector.fingerprint.shingles import (
 )
 from detector.fingerprint.words import (
     NUMERIC,
+    SCRIPTS,
     TEMPLATE_WORDS,
     character_classes,
     fold,
@@ -130,6 +131,63 @@ def _lower_start(data, start, stop, case):  # type: ignore[no-untyped-def]
     return False
 
 
+class Scratch(NamedTuple):
+    """Working arrays for texts of some size in bytes; one item a byte or a word."""
+
+    folded: U8
+    kinds: U8
+    buffer: U8
+    layout: U8
+    exact: U64
+    shape: U64
+    starts: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    template: U64
+    spare: U64
+    scripts: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    seen: npt.NDArray[np.int64]
+
+
+@numba.njit(cache=True)
+def _scratch(size, phrases):  # type: ignore[no-untyped-def]
+    return Scratch(
+        np.empty(size, np.uint8),
+        np.empty(size, np.uint8),
+        np.empty(size, np.uint8),
+        np.empty(size, np.uint8),
+        np.empty(size, np.uint64),
+        np.empty(size, np.uint64),
+        np.empty(size, np.int64),
+        np.empty(size, np.int64),
+        np.empty(TEMPLATE_WORDS, np.uint64),
+        np.empty(ANCHORS_MAX, np.uint64),
+        np.zeros(SCRIPTS, np.int64),
+        np.zeros(TOPIC_BITS, np.int64),
+        np.full(phrases, -1, np.int64),
+    )
+
+
+@numba.njit(cache=True)
+def _print_facts(s, size, words, row, lower, keys, tables, prints):  # type: ignore[no-untyped-def]
+    """All that a prompt needs beside anchors and runs, for a text that is split into `s` already."""
+    facts = prints.facts[row]
+    found = template_words(s.folded, s.kinds, size, s.shape, s.layout, s.starts, s.ends, words, s.template)
+    _digest(s.exact, words, keys, _EXACT_HIGH, prints.exact[row])
+    _digest(s.shape, words, keys, _SHAPE_HIGH, prints.shape[row])
+    _digest(s.template, found, keys, _TEMPLATE_HIGH, prints.template[row])
+    style, first_token = style_marks(s.folded, s.kinds, size, s.layout, words)
+    first, conversational, language, topic = score_words(
+        s.shape, s.layout, words, tables, row, s.seen, s.scripts, s.counts, prints.scores[row]
+    )
+    numeric = words > 0 and s.layout[0] & NUMERIC != 0
+    facts[TEMPLATE] = found
+    facts[STYLE] = style | (CONVERSATIONAL if conversational else 0) | (LOWER_CASE_START if lower else 0)
+    facts[TOKEN] = token_class(first, first_token, numeric, s.scripts[1:].sum() > 0)
+    facts[LANGUAGE] = language
+    facts[TOPIC] = topic
+
+
 @numba.njit(cache=True)
 def _print_rows(data, starts, stops, rows, cases, full, classes, known, prints):  # type: ignore[no-untyped-def]
     """Fingerprint the texts `data[starts[i]:stops[i]]` into row `rows[i]` of `prints`.
@@ -139,53 +197,26 @@ def _print_rows(data, starts, stops, rows, cases, full, classes, known, prints):
     size_max = 1
     for i in range(rows.size):
         size_max = max(size_max, stops[i] - starts[i])
-    folded = np.empty(size_max, np.uint8)
-    kinds = np.empty(size_max, np.uint8)
-    buffer = np.empty(size_max, np.uint8)
-    layout = np.empty(size_max, np.uint8)
-    exact = np.empty(size_max, np.uint64)
-    shape = np.empty(size_max, np.uint64)
-    word_starts = np.empty(size_max, np.int64)
-    word_ends = np.empty(size_max, np.int64)
-    template = np.empty(TEMPLATE_WORDS, np.uint64)
-    spare = np.empty(ANCHORS_MAX, np.uint64)
-    scripts = np.zeros(10, np.int64)
-    counts = np.zeros(TOPIC_BITS, np.int64)
-    seen = np.full(known.tables.kinds.size, -1, np.int64)
+    s = _scratch(size_max, known.tables.kinds.size)
     keys = known.keys
+    k0, k1 = keys[_WORD]
+    a0, a1 = keys[_ANCHOR]
+    r0, r1 = keys[_RUN]
     for i in range(rows.size):
         row = rows[i]
         facts = prints.facts[row]
-        size = fold(data, starts[i], stops[i], classes, folded, kinds, scripts)
-        words = tokenise(
-            folded, kinds, size, keys[_WORD, 0], keys[_WORD, 1], buffer, exact, shape, layout, word_starts, word_ends
-        )
+        size = fold(data, starts[i], stops[i], classes, s.folded, s.kinds, s.scripts)
+        words = tokenise(s.folded, s.kinds, size, k0, k1, s.buffer, s.exact, s.shape, s.layout, s.starts, s.ends)
         facts[WORDS] = words
         facts[RUNS] = smallest_shingles(
-            shape, layout, 0, words, RUN_WORDS, RUNS_MAX, known.run_factors, keys[_RUN, 0], keys[_RUN, 1], prints.runs[row]
+            s.shape, s.layout, 0, words, RUN_WORDS, RUNS_MAX, known.run_factors, r0, r1, prints.runs[row]
         )
-        if not full:
-            continue
-        facts[ANCHORS] = anchors(
-            shape, layout, words, known.anchor_factors, keys[_ANCHOR, 0], keys[_ANCHOR, 1], spare, prints.anchors[row]
-        )
-        facts[TEMPLATE] = template_words(folded, size, shape, layout, word_starts, word_ends, words, template)
-        _digest(exact, words, keys, _EXACT_HIGH, prints.exact[row])
-        _digest(shape, words, keys, _SHAPE_HIGH, prints.shape[row])
-        _digest(template, facts[TEMPLATE], keys, _TEMPLATE_HIGH, prints.template[row])
-        style, first_token = style_marks(folded, kinds, size, layout, words)
-        first, conversational, language, topic = score_words(
-            shape, layout, words, known.tables, row, seen, scripts, counts, prints.scores[row]
-        )
-        if conversational:
-            style |= CONVERSATIONAL
-        if _lower_start(data, starts[i], stops[i], cases[i]):
-            style |= LOWER_CASE_START
-        facts[STYLE] = style
-        facts[TOKEN] = token_class(first, first_token, words > 0 and layout[0] >= NUMERIC, scripts[1:].sum() > 0)
-        facts[LANGUAGE] = language
-        facts[TOPIC] = topic
-    return
+        if full:
+            facts[ANCHORS] = anchors(
+                s.shape, s.layout, words, known.anchor_factors, a0, a1, s.spare, prints.anchors[row]
+            )
+            lower = _lower_start(data, starts[i], stops[i], cases[i])
+            _print_facts(s, size, words, row, lower, keys, known.tables, prints)
 
 
 def _raw_rows(data: U8, offsets: npt.NDArray[np.int32], rows: npt.NDArray[np.int64]) -> tuple[list[bytes], U8]:

@@ -187,7 +187,7 @@ def score_words(shape, layout, words, tables, row, seen, scripts, counts, scores
                 conversational = True
             if bits & _ROOT:
                 _find_phrases(shape, words, at, tables, row, seen, remainders)
-        if not bits & _STOP and layout[at] < NUMERIC and content < TOPIC_WORDS_MAX:
+        if not bits & _STOP and not layout[at] & NUMERIC and content < TOPIC_WORDS_MAX:
             content += 1
             for bit in range(TOPIC_BITS):
                 counts[bit] += np.int64((shape[at] >> np.uint64(bit)) & np.uint64(1))
@@ -195,7 +195,8 @@ def score_words(shape, layout, words, tables, row, seen, scripts, counts, scores
     if content > 0:
         topic = 0
         for bit in range(TOPIC_BITS):
-            topic |= np.int64(2 * counts[bit] > content) << bit
+            if 2 * counts[bit] > content:
+                topic |= 1 << bit
     for kind in range(KINDS):
         scores[kind] = round((1.0 - remainders[kind]) * 1000.0) / 1000.0
     return first, conversational, _language(scripts, languages, words), topic
@@ -261,7 +262,7 @@ def style_marks(folded, kinds, size, layout, words):  # type: ignore[no-untyped-
     if list_lines >= LIST_LINES_MIN:
         style |= LIST
     for word in range(words):
-        if layout[word] & (NUMERIC - 1) == PARAGRAPH_START:
+        if layout[word] & PARAGRAPH_START:
             style |= PARAGRAPHS
             break
     return style, first_token

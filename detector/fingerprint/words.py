@@ -28,8 +28,9 @@ SEPARATOR, LETTER, DIGIT, SINGLE, MARK, SKIP, NEWLINE = 0, 1, 2, 3, 4, 5, 6
 # The script stands in the upper half of a class byte; 0 is Latin or none.
 HAN, KANA, HANGUL, CYRILLIC, ARABIC, DEVANAGARI, GREEK, HEBREW, THAI = range(1, 10)
 SCRIPT_NAMES = ("", "zh", "ja", "ko", "ru", "ar", "hi", "el", "he", "th")
+SCRIPTS = len(SCRIPT_NAMES)
 
-LINE_START, PARAGRAPH_START, NUMERIC = 1, 2, 4  # `layout` of a word
+PARAGRAPH_START, NUMERIC = 1, 2  # bits of a word's `layout`
 
 # The first eight words name a template: published templated harvests all share an
 # 8-word prefix, while six words ("i want you to act as") already join strangers.
@@ -67,7 +68,6 @@ _SCRIPT_RANGES = (
     (0x0E00, 0x0E7F, THAI),
 )
 _CATEGORISED_MAX = 0x20000  # planes 0 and 1; beyond are Han (above) and rarities, which separate
-_QUOTES = str.maketrans(dict.fromkeys("“”„‟«»「」『』", '"'))
 
 
 def _category_class(code: int) -> int:
@@ -106,12 +106,12 @@ def character_classes() -> U8:
 def normalised(text: str) -> tuple[bytes, bool]:
     """Normalise a text that is not plain ASCII: its UTF-8 bytes, and whether its first letter is lower-case.
 
-    >>> normalised("Ｆｕｌｌ “x”")
-    (b'full "x"', False)
+    >>> normalised("Ｆｕｌｌ ②")
+    (b'full 2', False)
     """
     composed = unicodedata.normalize("NFKC", text)
     first = next((c for c in composed if c.isalpha()), "")
-    return composed.lower().translate(_QUOTES).encode("utf-8", "replace"), first.islower()
+    return composed.lower().encode("utf-8", "replace"), first.islower()
 
 
 @numba.njit(cache=True)
@@ -133,12 +133,24 @@ def decode_point(data, i, stop):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
+def _ascii_mark(code):  # type: ignore[no-untyped-def]
+    """The ASCII byte that stands for a separator beyond ASCII: quotes, question mark, bullet, space, else `~`."""
+    if 0x201C <= code <= 0x201F or 0x300C <= code <= 0x300F or code == 0xAB or code == 0xBB:
+        return 34
+    if code == 0x61F or code == 0x37E:
+        return 63
+    if code == 0x2022:
+        return 45
+    return 32 if code == 0xA0 or 0x2000 <= code <= 0x200A or code == 0x3000 else 126
+
+
+@numba.njit(cache=True)
 def fold(data, start, stop, classes, folded, kinds, scripts):  # type: ignore[no-untyped-def]
     """Copy the text `data[start:stop]` in lower case, without skipped characters: bytes kept.
 
     `folded` and `kinds` (uint8, at least `stop - start` long) receive each byte and its
     character's class; all bytes of one character carry the same class, separators beyond
-    ASCII become a space, a mark that follows no letter is dropped. `scripts` (int64[10])
+    ASCII become one ASCII byte, a mark that follows no letter is dropped. `scripts` (int64[SCRIPTS])
     is set to the number of characters of each script.
     """
     scripts[:] = 0
@@ -158,8 +170,7 @@ def fold(data, start, stop, classes, folded, kinds, scripts):  # type: ignore[no
         if kind == MARK:
             kind = LETTER if n > 0 and (kinds[n - 1] == LETTER or kinds[n - 1] == DIGIT) else SKIP
         if kind == SEPARATOR or kind == NEWLINE:
-            # Of foreign punctuation only the Arabic question mark has a meaning here.
-            folded[n] = 63 if code == 0x61F else 45 if code == 0x2022 else 10 if kind == NEWLINE else 126
+            folded[n] = 10 if kind == NEWLINE else _ascii_mark(code)
             kinds[n] = kind
             n += 1
         elif kind != SKIP:
@@ -190,13 +201,14 @@ def _shape_hash(folded, kinds, first, end, k0, k1, buffer):  # type: ignore[no-u
 def tokenise(folded, kinds, size, k0, k1, buffer, exact, shape, layout, starts, ends):  # type: ignore[no-untyped-def]
     """Split a folded text of `size` bytes into words; the number of words.
 
-    Fills, one item a word: `exact` and `shape` (uint64 hashes), `layout` (uint8: 0 inside
-    a line, 1 first of a line, 2 first of a paragraph, `NUMERIC` added where the word
-    holds a digit; the text's first word counts as inside a line), `starts` and `ends`
-    (int64 byte positions). Each must have room for `size` items, `buffer` too.
+    Fills, one item a word: `exact` and `shape` (uint64 hashes), `layout` (uint8 bits:
+    `PARAGRAPH_START` where an empty line stands before the word, never for the text's
+    first; `NUMERIC` where it holds a digit), `starts` and `ends` (int64 byte
+    positions). Each must have room for `size` items, `buffer` too.
     """
     words = 0
     newlines = 0
+    opens = False
     i = 0
     while i < size:
         kind = kinds[i]
@@ -211,7 +223,7 @@ def tokenise(folded, kinds, size, k0, k1, buffer, exact, shape, layout, starts, 
                     end += 1
             word = siphash24(folded, i, end, k0, k1)
             exact[words] = word
-            layout[words] = 0 if words == 0 else min(newlines, 2)
+            layout[words] = PARAGRAPH_START if words > 0 and opens else 0
             if digits:
                 word = _shape_hash(folded, kinds, i, end, k0, k1, buffer)
                 layout[words] |= NUMERIC
@@ -220,10 +232,14 @@ def tokenise(folded, kinds, size, k0, k1, buffer, exact, shape, layout, starts, 
             ends[words] = end
             words += 1
             newlines = 0
+            opens = False
             i = end
             continue
         if kind == NEWLINE:
             newlines += 1
+            opens |= newlines > 1
+        elif folded[i] > 32:
+            newlines = 0
         i += 1
     return words
 
@@ -240,16 +256,23 @@ def _quote_end(folded, i, size):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def template_words(folded, size, shape, layout, starts, ends, words, template):  # type: ignore[no-untyped-def]
+def _rotated(word):  # type: ignore[no-untyped-def]
+    return (word << np.uint64(1)) | (word >> np.uint64(63))
+
+
+@numba.njit(cache=True)
+def template_words(folded, kinds, size, shape, layout, starts, ends, words, template):  # type: ignore[no-untyped-def]
     """Fill `template` (uint64[TEMPLATE_WORDS]) with the first words, slots masked; how many were found.
 
     A slot is a quoted span on one line, a word with a digit, or an over-long word;
-    neighbouring slots are one, so how many words fill it does not show.
+    neighbouring slots are one, so how many words fill it does not show. Two
+    characters that are words by themselves (Han, Kana, Hangul) count as one.
     """
     found = 0
     position = 0
     quote_until = -1
     after_slot = False
+    half = False
     for word in range(words):
         while position < starts[word] and found < TEMPLATE_WORDS:
             quote = folded[position] == 34 or folded[position] == 96
@@ -261,18 +284,26 @@ def template_words(folded, size, shape, layout, starts, ends, words, template): 
                         template[found] = MASK
                         found += 1
                     after_slot = True
+                    half = False
             position += 1
-        if found == TEMPLATE_WORDS:
+        if found == TEMPLATE_WORDS and not half:
             break
         position = ends[word]
-        if starts[word] > quote_until:
-            slot = layout[word] >= NUMERIC or ends[word] - starts[word] > TEMPLATE_WORD_BYTES_MAX
-            if not (slot and after_slot):
-                template[found] = MASK if slot else shape[word]
-                found += 1
-            after_slot = slot
+        if starts[word] <= quote_until:
+            continue
+        single = kinds[starts[word]] == SINGLE
+        if single and half:
+            template[found - 1] = _rotated(template[found - 1]) ^ shape[word]
+            half = False
+            continue
         if found == TEMPLATE_WORDS:
             break
+        slot = layout[word] & NUMERIC or ends[word] - starts[word] > TEMPLATE_WORD_BYTES_MAX
+        if not (slot and after_slot):
+            template[found] = MASK if slot else shape[word]
+            found += 1
+        after_slot = slot
+        half = single
     return found
 
 
@@ -289,6 +320,6 @@ def hash_words(text: str, *, k0: np.uint64, k1: np.uint64) -> U64:
     folded, kinds, buffer, layout = (np.zeros(size, np.uint8) for _ in range(4))
     exact, shape = np.zeros(size, np.uint64), np.zeros(size, np.uint64)
     starts, ends = np.zeros(size, np.int64), np.zeros(size, np.int64)
-    size = fold(data, 0, size, character_classes(), folded, kinds, np.zeros(10, np.int64))
+    size = fold(data, 0, size, character_classes(), folded, kinds, np.zeros(SCRIPTS, np.int64))
     words = tokenise(folded, kinds, size, k0, k1, buffer, exact, shape, layout, starts, ends)
     return shape[:words].copy()

@@ -18,6 +18,7 @@ import itertools
 import json
 import os
 import random
+import re
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -34,6 +35,7 @@ PROMPT_CHARS = (200, 400, 800, 1500, 3000, 6000)
 POSITIONS = ("head", "tail", "system", "between paragraphs", "inside running text")
 JOINERS = (" ", "\n", "\n\n")
 POOL_PROMPTS = 40
+SLOT = re.compile(r"\$?\{[^{}\n]{1,40}\}")
 SPEED_CHARS = 1400
 SPEED_ROWS = 20_000
 SHARE_COLUMNS = ("system_prompt_fp", "template_fp", "prompt_fp", "anchor_fps", "run_fps")
@@ -87,7 +89,8 @@ class Texts:
     """Draws fixed and variable texts from the held-back material, seeded."""
 
     def __init__(self, seed: int) -> None:
-        self.rng = random.Random(seed)  # noqa: S311 - seeded on purpose, not for secrets
+        """Read the held-back texts; all draws follow from the seed."""
+        self.rng = random.Random(seed)
         self.bodies = [row["prompt"] for row in rows_of("human_prompts") if held_back(row) and len(row["prompt"]) > 20]
         self.fixed_sources = [row["prompt"].split() for row in rows_of("harvest_templates")]
         self.fixed_sources += [words for words in map(str.split, self.bodies) if len(words) >= 60]
@@ -164,6 +167,19 @@ def published_pools() -> None:
             print(f"  {source:<26}{len(rows):>6} prompts {commonest_share(columns, range(len(rows))):8.3f}")
 
 
+def filled_templates() -> None:
+    """Print the share for published harvest templates, every slot filled with held-back human text."""
+    texts = Texts(seed=11)
+    print(f"\nshare by published template, slots filled, {POOL_PROMPTS} prompts each")
+    for row in rows_of("harvest_templates"):
+        prompts = [
+            SLOT.sub(lambda _: texts.body(texts.rng.randint(10, 600)), row["prompt"]) for _ in range(POOL_PROMPTS)
+        ]
+        share = commonest_share(columns_of(prompts), range(POOL_PROMPTS))
+        slots = len(SLOT.findall(row["prompt"]))
+        print(f"  {row['id'].split('/')[-1]:<26}{slots:>3} slots {len(row['prompt']):>6} characters {share:8.3f}")
+
+
 def strangers() -> None:
     """Print the share of pairs of human prompts that share any fingerprint; equal texts are no pair."""
     everyone = [row for row in rows_of("human_prompts") if held_back(row)]
@@ -179,7 +195,8 @@ def strangers() -> None:
                 holders[item].append(row)
         pairs = {pair for held in holders.values() for pair in itertools.combinations(held, 2)}
         total = len(unique) * (len(unique) - 1) // 2
-        print(f"  {name:<26}{len(unique):>6} prompts {len(pairs):>7} of {total:>9} pairs {100 * len(pairs) / total:9.4f} %")
+        share = 100 * len(pairs) / total
+        print(f"  {name:<26}{len(unique):>6} prompts {len(pairs):>7} of {total:>9} pairs {share:9.4f} %")
 
 
 def elicitation() -> None:
@@ -212,7 +229,7 @@ def speed() -> None:
         rows = SPEED_ROWS if not mark else SPEED_ROWS // 10
         prompts = pa.array([made[i % len(made)] for i in range(rows)], pa.string())
         absent = pa.nulls(rows, pa.string())
-        fingerprint(Content(absent, prompts.slice(0, 10), absent.slice(0, 10)), key=KEY)
+        fingerprint(Content(absent.slice(0, 10), prompts.slice(0, 10), absent.slice(0, 10)), key=KEY)
         took = []
         for _ in range(3):
             began = time.perf_counter()
@@ -228,6 +245,7 @@ def main() -> None:
     pools = parser.parse_args().pools
     speed()
     published_pools()
+    filled_templates()
     strangers()
     elicitation()
     coverage(pools)
