@@ -22,14 +22,16 @@ for verb in (demo, replay, explain, validate, fingerprint, generate, evaluate, s
     app.command()(verb)
 
 
-def _version(value: bool) -> None:  # noqa: FBT001 - the shape that typer calls back with
+def _version(value: bool) -> None:
     if value:
         typer.echo(f"stillwatch {__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def options(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="print the version")) -> None:  # noqa: FBT001, FBT003
+def options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="print the version"),
+) -> None:
     """A streaming detector of model-distillation attacks on LLM APIs."""
 
 

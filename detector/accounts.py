@@ -267,7 +267,14 @@ class AccountTable:
 
     def clear(self, rows: I64) -> None:
         """Empty rows and free them."""
-        for column in (self.stats, self.prompts, self.subnets, self.template_keys, self.template_counts, self.template_errors):
+        for column in (
+            self.stats,
+            self.prompts,
+            self.subnets,
+            self.template_keys,
+            self.template_counts,
+            self.template_errors,
+        ):
             column[rows] = 0
         self.index.remove(rows)
         if self.n_touched:

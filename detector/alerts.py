@@ -7,6 +7,8 @@ Limits: 20 members and 25 samples are shown; the rest are in members.jsonl.
 Source: the alert record of the contract; summaries carry the numbers.
 """
 
+from typing import Literal
+
 from detector import __version__, hashing
 from detector.campaigns import Campaign
 from detector.config import Settings
@@ -23,7 +25,6 @@ from detector.records import (
     LinkSummary,
     Producer,
     Sample,
-    Severity,
     Window,
 )
 from detector.signatures.registry import BY_ID
@@ -34,7 +35,7 @@ CRITICAL_REQUESTS = 100_000
 PROXY_SERVICES = Attack(technique="AML.T0008", sub_technique="AML.T0008.005")
 
 
-def severity_of(campaign: Campaign) -> Severity:
+def severity_of(campaign: Campaign) -> Literal["high", "critical"]:
     """Harm if true: by size."""
     large = campaign.members >= CRITICAL_ACCOUNTS or campaign.requests >= CRITICAL_REQUESTS
     return "critical" if large else "high"
@@ -77,7 +78,9 @@ def campaign_alert(
     members = sorted(f.name for f in campaign.followers.values() if f.joined_ms >= 0)
     status = "resolved" if campaign.closed else "open" if campaign.revision == 0 else "updated"
     links = tuple(
-        LinkSummary(kind=kind, value=value, accounts=link_sizes.get(key, (0, 0))[0], requests=link_sizes.get(key, (0, 0))[1])
+        LinkSummary(
+            kind=kind, value=value, accounts=link_sizes.get(key, (0, 0))[0], requests=link_sizes.get(key, (0, 0))[1]
+        )
         for key, (kind, value) in sorted(campaign.core.items())
     )
     return Alert(

@@ -114,7 +114,9 @@ def agrees(campaign: Campaign, ids: U64, numbers: I64) -> npt.NDArray[np.bool_]:
     return fits
 
 
-def follow(campaign: Campaign, ids: U64, numbers: I64, names: list[str], rows: I64, accounts: AccountTable, end_ms: int) -> list[int]:
+def follow(
+    campaign: Campaign, ids: U64, numbers: I64, names: list[str], rows: I64, accounts: AccountTable, end_ms: int
+) -> list[int]:
     """Count matched rows towards their accounts; returns the account keys that became members now."""
     joined = []
     campaign.requests += len(ids)
@@ -193,7 +195,9 @@ def found(
     )
 
 
-def enlist(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, end_ms: int, kind: str) -> list[int]:
+def enlist(
+    campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, end_ms: int, kind: str
+) -> list[int]:
     """Add a pool to a campaign's core and its sampled accounts to the followers; returns new members."""
     link = int(links.pools[pool, P.LINK])
     campaign.core[int(links.index.keys[link])] = (kind, links.index.name(link) or f"{int(links.index.keys[link]):016x}")
@@ -204,7 +208,9 @@ def enlist(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTab
     for k in order.tolist():
         key = int(links.large.columns.hashes[pool, k])
         row = int(accounts.index.find(np.array([key], np.uint64))[0])
-        if row < 0 or (campaign.programs and int(accounts.stats[row, A.PROGRAM].view(np.uint64)) not in campaign.programs):
+        if row < 0 or (
+            campaign.programs and int(accounts.stats[row, A.PROGRAM].view(np.uint64)) not in campaign.programs
+        ):
             continue
         first, last = int(links.large.firsts[pool, k]), int(links.large.lasts[pool, k])
         follower = campaign.followers.get(key)

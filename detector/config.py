@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 
 from detector.hashing import content_digest
+from detector.records import DetectorError
 
 
-class ConfigError(Exception):
+class ConfigError(DetectorError):
     """A setting is unknown, mistyped or contradicts another."""
 
 

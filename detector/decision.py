@@ -19,12 +19,18 @@ from detector import hashing
 from detector.config import DecisionSettings
 from detector.events import TIERS
 from detector.operators import AllowEntry
-from detector.records import ACTIONS, Action, Decision, DecisionParams
+from detector.records import ACTIONS, Decision, DecisionParams
+from detector.vocabulary import Action
 
 TIER_CEILING: dict[str, Action] = {"internal": "observe", "enterprise": "throttle"}
 THROTTLE = DecisionParams(requests_per_minute=2, retry_after_s=60)
 CHALLENGE = DecisionParams(require_kyc=True, http_status=403)
-_PARAMS = {"observe": DecisionParams(), "throttle": THROTTLE, "challenge": CHALLENGE, "block": DecisionParams(http_status=403)}
+_PARAMS = {
+    "observe": DecisionParams(),
+    "throttle": THROTTLE,
+    "challenge": CHALLENGE,
+    "block": DecisionParams(http_status=403),
+}
 REASON = "Automated access pattern; identity verification required."
 
 
@@ -153,7 +159,7 @@ def end(ledger: Ledger, key: tuple[str, str], *, state: str, now_ms: int, effect
     return msgspec.structs.replace(
         lease.decision,
         seq=ledger.seqs[key],
-        state=state,  # type: ignore[arg-type]
+        state=state,
         issued_at=now_ms,
         effective_at=effective_ms,
         reason=reason,
@@ -168,5 +174,7 @@ def expire(ledger: Ledger, *, now_ms: int, effective_ms: int) -> list[Decision]:
         lease = ledger.leases.get((scope, value))
         if lease is not None and lease.end_ms == end_ms:
             key = (scope, value)
-            out.append(end(ledger, key, state="expired", now_ms=now_ms, effective_ms=effective_ms, reason="lease ended"))
+            out.append(
+                end(ledger, key, state="expired", now_ms=now_ms, effective_ms=effective_ms, reason="lease ended")
+            )
     return out

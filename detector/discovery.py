@@ -59,7 +59,9 @@ def judge_accounts(
     weight = np.array([int(b).bit_count() for b in bits[chosen].tolist()], np.int64)
     chosen = np.sort(chosen[np.argsort(-weight, kind="stable")][: models.ROWS_MAX])
     if chosen.size:
-        scores = model.score_then_learn(view, chosen, np.array([int(b).bit_count() <= 1 for b in bits[chosen].tolist()]))
+        scores = model.score_then_learn(
+            view, chosen, np.array([int(b).bit_count() <= 1 for b in bits[chosen].tolist()])
+        )
         accounts.stats[rows[chosen], A.MODEL_SCORE] = scores
     population.update(accounts, rows, bits)
 
@@ -90,7 +92,13 @@ def items_at(answers: list[tuple[Signature, Answer]], row: int) -> Judged | list
 
 
 def judge_pools(
-    links: LinkTable, accounts: AccountTable, population: Population, active: frozenset[str], settings: Settings, *, now_ms: int
+    links: LinkTable,
+    accounts: AccountTable,
+    population: Population,
+    active: frozenset[str],
+    settings: Settings,
+    *,
+    now_ms: int,
 ) -> list[Accused]:
     """Judge the touched pools that grew; returns the accused ones, strongest first, ties by key."""
     pools = links.take_touched()
@@ -111,16 +119,26 @@ def judge_pools(
 
 
 def explain_pool(
-    links: LinkTable, accounts: AccountTable, population: Population, active: frozenset[str], settings: Settings, *, pool: int, now_ms: int
+    links: LinkTable,
+    accounts: AccountTable,
+    population: Population,
+    active: frozenset[str],
+    settings: Settings,
+    *,
+    pool: int,
+    now_ms: int,
 ) -> Judged:
     """Judge one pool now, whatever it shows, with all its evidence."""
     view = link_view(links, np.array([pool]), accounts, population, now_ms=now_ms)
     return weigh(items_at(_answers(view, active), 0), settings.verdict)  # type: ignore[arg-type]
 
 
-def coverage(present: frozenset[str], off: tuple[str, ...]) -> tuple[frozenset[str], tuple[tuple[str, tuple[str, ...]], ...]]:
+def coverage(
+    present: frozenset[str], off: tuple[str, ...]
+) -> tuple[frozenset[str], tuple[tuple[str, tuple[str, ...]], ...]]:
     """Split the signatures into active ids and (id, missing fields) of those that are off."""
-    active, blind = set(), []
+    active: set[str] = set()
+    blind: list[tuple[str, tuple[str, ...]]] = []
     for signature in SIGNATURES:
         missing = signature.missing(present)
         if signature.id in off or signature.maturity == "retired":

@@ -127,7 +127,9 @@ def _program(batch: EventBatch, ids: U64, numbers: I64, key: bytes, names: Names
     stream = np.where(_present(batch.column("stream")), _truth(batch.column("stream")).astype(np.int64), -1)
     temperature = batch.column("temperature").fill_null(-1.0).to_numpy(zero_copy_only=False)
     milli = np.where(temperature < 0, -1, np.rint(temperature * 1000)).astype(np.int64)
-    parts = np.stack([sdk.view(np.int64), stream, numbers[:, NUM.MAX_TOKENS], ids[:, ID.MODEL].view(np.int64), milli], 1)
+    parts = np.stack(
+        [sdk.view(np.int64), stream, numbers[:, NUM.MAX_TOKENS], ids[:, ID.MODEL].view(np.int64), milli], 1
+    )
     out = np.empty(len(batch), np.uint64)
     k0, k1 = hashing.subkey(key, b"program")
     hashing.digest_rows(parts.view(np.uint64), np.zeros((len(batch), 0), np.int64), k0, k1, out)
@@ -215,7 +217,8 @@ def _fields(batch: EventBatch) -> I64:
 
 def _matrices(batch: EventBatch, ingest_ms: I64 | None, key: bytes) -> tuple[U64, I64, Names]:
     rows = len(batch)
-    ids, numbers, names = np.zeros((rows, IDS), np.uint64), np.full((rows, NUMBERS), -1, np.int64), []
+    ids, numbers = np.zeros((rows, IDS), np.uint64), np.full((rows, NUMBERS), -1, np.int64)
+    names: Names = []
     for field, column, kind in _NAMED:
         if batch.column(field).null_count < rows:
             ids[:, column] = _named(batch.column(field), kind, key, names)
@@ -230,15 +233,15 @@ def _matrices(batch: EventBatch, ingest_ms: I64 | None, key: bytes) -> tuple[U64
     numbers[:, NUM.TIME] = _integers(batch.column("event_time"))
     if ingest_ms is not None:
         numbers[:, NUM.INGEST] = ingest_ms
-    for field, column in _INTEGERS:
-        numbers[:, column] = _integers(batch.column(field))
+    for field, number in _INTEGERS:
+        numbers[:, number] = _integers(batch.column(field))
     # Where a gateway counts bytes only, four bytes make a token (English text, BPE vocabularies).
-    for field, instead, column in (
+    for field, instead, number in (
         ("input_tokens", "input_bytes", NUM.INPUT),
         ("output_tokens", "output_bytes", NUM.OUTPUT),
     ):
         tokens, size = _integers(batch.column(field)), _integers(batch.column(instead))
-        numbers[:, column] = np.where((tokens < 0) & (size >= 0), size // 4, tokens)
+        numbers[:, number] = np.where((tokens < 0) & (size >= 0), size // 4, tokens)
     cost = batch.column("cost_usd").fill_null(-1e-6).to_numpy(zero_copy_only=False)
     numbers[:, NUM.COST_MICRO_USD] = np.rint(np.clip(cost, -1e-6, 1e9) * 1e6).astype(np.int64)
     ids[:, ID.PROGRAM] = _program(batch, ids, numbers, key, names)

@@ -9,7 +9,7 @@ Limits: identifiers and fingerprints at most 256 bytes, `event_id` at most 128,
 records at most 1 MiB, lists at most 8 entries, nesting at most 32 levels.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import pyarrow as pa
 
@@ -140,7 +140,7 @@ FIELDS: tuple[Field, ...] = (
 SCHEMA = pa.schema([(f.name, f.type) for f in FIELDS])
 REQUIRED = tuple(f.name for f in FIELDS if f.required)
 
-EventBatch = pa.RecordBatch
+EventBatch: TypeAlias = pa.RecordBatch
 
 
 def event_batch(columns: dict[str, pa.Array], *, rows: int) -> EventBatch:

@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from detector.records import DetectorError
+
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
@@ -27,7 +29,7 @@ FRAME_VERSION = 1
 _MAGIC = b"SWFR"
 
 
-class FrameError(Exception):
+class FrameError(DetectorError):
     """Bytes are no frame of a version that this program reads."""
 
 
@@ -183,7 +185,7 @@ class _Header(msgspec.Struct, array_like=True, frozen=True):
 
 def _string_parts(column: pa.StringArray) -> tuple[bytes, bytes]:
     column = pa.concat_arrays([column]) if column.offset else column
-    offsets = np.zeros(1, np.int32)
+    offsets: npt.NDArray[np.int32] = np.zeros(1, np.int32)
     data = b""
     if len(column):
         _, raw_offsets, raw_data = column.buffers()

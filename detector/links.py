@@ -243,7 +243,9 @@ def _sample(hashes, counts, sizes, thetas, firsts, lasts, row, account, time):  
 
 
 @numba.njit(cache=True)
-def fold(rows, ids, numbers, counted, stats, small, pools, large, hours, orgs, subnets, payments, prompts, free, touched):  # type: ignore[no-untyped-def]
+def fold(  # type: ignore[no-untyped-def]
+    rows, ids, numbers, counted, stats, small, pools, large, hours, orgs, subnets, payments, prompts, free, touched
+):
     """Merge a pane into links and pools, promoting links that reach `SMALL_K` accounts.
 
     `small` and `large` are (hashes, counts, sizes, thetas, firsts, lasts). `free[0]`
@@ -352,7 +354,16 @@ class LinkTable:
         rows = np.empty((len(ids), columns.size), np.int64)
         keys, at = np.empty(rows.size, np.uint64), np.empty(rows.size, np.int64)
         n = knock(
-            self.index.slot_keys, self.index.slot_rows, ids, columns, self.gate, self.gate_load, self.generation, rows, keys, at
+            self.index.slot_keys,
+            self.index.slot_rows,
+            ids,
+            columns,
+            self.gate,
+            self.gate_load,
+            self.generation,
+            rows,
+            keys,
+            at,
         )
         if n == 0:
             return rows

@@ -90,6 +90,7 @@ def _features(view: AccountView, chosen: I64) -> list[dict[str, float]]:
         "hours": view.hours,
     }
     scaled = {
-        name: np.round(np.clip((columns[name][chosen] - low) / (high - low), 0.0, 1.0), 6) for name, low, high in _LIMITS
+        name: np.round(np.clip((columns[name][chosen] - low) / (high - low), 0.0, 1.0), 6)
+        for name, low, high in _LIMITS
     }
     return [{name: float(scaled[name][i]) for name in scaled} for i in range(chosen.size)]

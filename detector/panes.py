@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.frames import ID, NUM, Frame
+from detector.records import DetectorError
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -33,7 +34,7 @@ LOOKAHEAD_ROWS = 8
 LONELY_AHEAD_MS = 30 * 86_400_000
 
 
-class GapError(Exception):
+class GapError(DetectorError):
     """A source's frames do not join: events would be lost."""
 
 

@@ -35,7 +35,7 @@ def facts_at(answer: Answer, row: int) -> dict[str, Fact]:
     def at(column: object) -> float | None:
         if column is None:
             return None
-        value = float(column[row]) if hasattr(column, "__getitem__") else float(column)  # type: ignore[arg-type,index]
+        value = float(column[row]) if hasattr(column, "__getitem__") else float(column)  # type: ignore[arg-type]
         return round(value, 6) if value == value and abs(value) != float("inf") else None  # noqa: PLR0124 - NaN test
 
     facts = {}

@@ -83,9 +83,24 @@ def account_view(table: AccountTable, rows: I64, population: Population) -> Acco
 
 
 @numba.njit(cache=True)
-def _summarise(
-    pools, sizes, hashes, counts, firsts, lasts, slot_keys, slot_rows, stats, t_keys, t_counts, base, now_ms, summary, fired, based
-):  # type: ignore[no-untyped-def]
+def _summarise(  # type: ignore[no-untyped-def]
+    pools,
+    sizes,
+    hashes,
+    counts,
+    firsts,
+    lasts,
+    slot_keys,
+    slot_rows,
+    stats,
+    t_keys,
+    t_counts,
+    base,
+    now_ms,
+    summary,
+    fired,
+    based,
+):
     """Summarise each pool's sampled members; see `_SUMMARY`'s names. `base` is float64[STRATA, bits]."""
     orgs = np.empty(hashes.shape[1], np.int64)
     programs = np.empty(hashes.shape[1], np.int64)

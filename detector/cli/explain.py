@@ -43,6 +43,8 @@ def explain(
         for line in lines:
             console.print(clean(line))
     except OSError as wrong:
-        raise fail(f"{wrong.filename}: {wrong.strerror or wrong}; is {folder} a replay's directory?", code=EXIT_INPUT) from wrong
+        raise fail(
+            f"{wrong.filename}: {wrong.strerror or wrong}; is {folder} a replay's directory?", code=EXIT_INPUT
+        ) from wrong
     except DetectorError as wrong:
         raise fail(str(wrong), code=EXIT_INPUT) from wrong

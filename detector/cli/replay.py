@@ -25,7 +25,7 @@ from detector.records import format_time
 from detector.runtime import replay as engine
 from detector.runtime.sources import InputError
 from detector.runtime.summary import print_summary
-from detector.tuning.scoring import score_run
+from detector.tuning.scoring import LabelsError, score_run
 
 PROGRESS_EVERY_S = 1.0
 INTERRUPTED = 130
@@ -45,7 +45,8 @@ class _Line:
         spent_s = max(now_s - self.start_s, 1e-3)
         share = f"{100 * p.share:5.1f} %" if p.share is not None else "   ? %"
         left = f", {spent_s / p.share - spent_s:,.0f} s left" if p.share else ""
-        text = f"{share}  {p.rows:,} events, {p.rows / spent_s:,.0f}/s, at {format_time(p.end_ms)}, {p.alerts} alerts{left}"
+        rate = f"{p.rows:,} events, {p.rows / spent_s:,.0f}/s"
+        text = f"{share}  {rate}, at {format_time(p.end_ms)}, {p.alerts} alerts{left}"
         if sys.stderr.isatty():
             sys.stderr.write(f"\r{text:<110}")
         else:
@@ -137,7 +138,7 @@ def replay(
         )
         if labels is not None and not result.interrupted:
             score_run(out, labels=labels, inputs=inputs, key=key)
-    except InputError as wrong:
+    except (InputError, LabelsError) as wrong:
         raise fail(str(wrong), code=EXIT_INPUT) from wrong
     except OSError as wrong:
         raise fail(f"{wrong.filename or out}: {wrong.strerror or wrong}", code=EXIT_INFRASTRUCTURE) from wrong

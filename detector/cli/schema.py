@@ -1,13 +1,11 @@
-"""`stillwatch schema`: the JSON Schemas of the records, as they ship."""
+"""`stillwatch schema`: the JSON Schemas of the records."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from detector.cli.common import EXIT_USAGE, fail
-
-FOLDER = Path(__file__).resolve().parents[2] / "schemas"
+from detector.schemas import NAMES, schema_text
 
 
 def schema(
@@ -17,7 +15,6 @@ def schema(
     """Print a JSON Schema, or list their names."""
     if action != "print":
         raise fail(f"schema {action!r}: expected 'print'", code=EXIT_USAGE)
-    known = {p.stem: p for p in sorted(FOLDER.glob("*.json"))}
-    if name and name not in known:
-        raise fail(f"no schema {name!r}; there are: {', '.join(known)}", code=EXIT_USAGE)
-    typer.echo(known[name].read_text() if name else "\n".join(known))
+    if name and name not in NAMES:
+        raise fail(f"no schema {name!r}; there are: {', '.join(NAMES)}", code=EXIT_USAGE)
+    typer.echo(schema_text(name).rstrip() if name else "\n".join(NAMES))

@@ -56,7 +56,11 @@ def _item(item: Evidence) -> Iterator[str]:
     use = "counted" if item.counted else "not counted: its family has a stronger item"
     yield f"  {item.family}: {title} [{item.signature}] {item.log_odds:+.2f} ({use})"
     for name, fact in item.facts.items():
-        bounds = f" in [{_number(fact.lower)}, {_number(fact.upper)}]" if fact.lower is not None or fact.upper is not None else ""
+        bounds = (
+            f" in [{_number(fact.lower)}, {_number(fact.upper)}]"
+            if fact.lower is not None or fact.upper is not None
+            else ""
+        )
         yield (
             f"      {name.replace('_', ' ')} = {_number(fact.value)}{bounds} {fact.unit};"
             f" threshold {_number(fact.threshold)}, population {_number(fact.baseline)}"
@@ -67,7 +71,8 @@ def explain_alert(run: Run, alert_id: str) -> Iterator[str]:
     """Lines on one alert: its verdict, item by item, and what would have cleared it. Also takes a campaign's id."""
     revisions = [a for a in run.alerts if alert_id in (a.alert_id, a.entity.value)]
     if not revisions:
-        raise NotFoundError(f"no alert {alert_id!r} in this run; it has: {', '.join(sorted({a.alert_id for a in run.alerts})) or 'none'}")
+        known = ", ".join(sorted({a.alert_id for a in run.alerts}))
+        raise NotFoundError(f"no alert {alert_id!r} in this run; it has: {known or 'none'}")
     alert = revisions[-1]
     yield f"{alert.alert_id} revision {alert.revision} ({alert.status}): {alert.title}"
     yield f"  {alert.summary}"
@@ -75,18 +80,25 @@ def explain_alert(run: Run, alert_id: str) -> Iterator[str]:
     if alert.verdict is None:
         return
     verdict = alert.verdict
-    yield f"Verdict: log-odds {verdict.log_odds:.2f} against a threshold of {verdict.threshold:.2f} (prior {verdict.prior:.2f})"
+    yield (
+        f"Verdict: log-odds {verdict.log_odds:.2f} against a threshold of {verdict.threshold:.2f}"
+        f" (prior {verdict.prior:.2f})"
+    )
     for item in sorted(alert.evidence, key=lambda e: (-e.log_odds * e.counted, e.signature)):
         yield from _item(item)
     total = verdict.prior + sum(e.log_odds for e in alert.evidence if e.counted)
-    yield f"  sum of prior and counted items: {total:.2f}" + ("" if abs(total - verdict.log_odds) < 1e-6 else "  (DIFFERS from the verdict)")  # noqa: PLR2004 - rounding of the record
+    yield f"  sum of prior and counted items: {total:.2f}" + (
+        "" if abs(total - verdict.log_odds) < 1e-6 else "  (DIFFERS from the verdict)"
+    )
     yield "What would have cleared it:"
     margin = verdict.log_odds - verdict.threshold
     yield f"  evidence weaker by {margin:.2f} in all, or a fourth family against it"
     for item in alert.evidence:
         if item.counted and item.log_odds > margin:
             conditions = ", ".join(
-                f"{name.replace('_', ' ')} short of {_number(fact.threshold)}" for name, fact in item.facts.items() if fact.threshold is not None
+                f"{name.replace('_', ' ')} short of {_number(fact.threshold)}"
+                for name, fact in item.facts.items()
+                if fact.threshold is not None
             )
             yield f"  without {item.signature} ({conditions}): {verdict.log_odds - item.log_odds:.2f}"
     for off in alert.coverage.off:
@@ -102,10 +114,12 @@ def explain_account(run: Run, account_id: str, *, at_ms: int | None = None) -> I
         yield "  belongs to no campaign and no decision was made about it in this run"
     for member in mine:
         yield (
-            f"  member of {member.campaign_id} since {format_time(member.joined_at)}: {member.requests:,} matching requests"
+            f"  member of {member.campaign_id} since {format_time(member.joined_at)}:"
+            f" {member.requests:,} matching requests"
             f" since {format_time(member.first_seen)}"
         )
-        yield f"    it sent at least two requests that carry the campaign's links and fit its profile (explain alert {member.campaign_id})"
+        yield "    it sent at least two requests that carry the campaign's links and fit its profile"
+        yield f"    (explain alert {member.campaign_id})"
     for decision in decided:
         force = at_ms is not None and decision.effective_at <= at_ms < decision.expires_at
         yield (

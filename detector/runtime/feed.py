@@ -65,7 +65,11 @@ def with_fingerprints(batch: EventBatch, content: Content, *, key: bytes) -> Eve
         if held.null_count == len(batch):
             columns[at] = column.cast(held.type) if column.type != held.type else column
         elif held.null_count:
-            rows = np.where(held.is_valid().to_numpy(zero_copy_only=False), np.arange(len(batch)), np.arange(len(batch)) + len(batch))
+            rows = np.where(
+                held.is_valid().to_numpy(zero_copy_only=False),
+                np.arange(len(batch)),
+                np.arange(len(batch)) + len(batch),
+            )
             columns[at] = pa.concat_arrays([held, column.cast(held.type)]).take(pa.array(rows))
     return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
@@ -83,12 +87,25 @@ def encode_block(block: Block, *, first: int, stop: int, key: bytes, tenants: tu
             stays = known.to_numpy(zero_copy_only=False)
             text = isinstance(block.data, bytes)
             rejects += [
-                Reject(source=block.source, reason="unknown_tenant", field="tenant", **{"line" if text else "offset": int(p)})
+                Reject(
+                    source=block.source,
+                    reason="unknown_tenant",
+                    field="tenant",
+                    line=p if text else None,
+                    offset=None if text else p,
+                )
                 for p in positions[~stays].tolist()
             ]
             batch, positions = batch.filter(known), positions[stays]
     frames = encode(
-        batch, positions=positions, source=block.source, first=first, stop=stop, key=key, rejects=len(rejects), tenants=tenants
+        batch,
+        positions=positions,
+        source=block.source,
+        first=first,
+        stop=stop,
+        key=key,
+        rejects=len(rejects),
+        tenants=tenants,
     )
     return Encoded([wire(f) for f in frames], rejects, len(batch), decoded.content is not None, block.share)
 

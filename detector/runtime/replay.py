@@ -145,7 +145,7 @@ def replay(
     progress: Callable[[Progress], None] = lambda _: None,
     command: Iterable[str] = (),
 ) -> Result:
-    """Replay inputs into `out`. Raises `InputError` where an input cannot be opened; `KeyboardInterrupt` is a result."""
+    """Replay inputs into `out`; an interrupt is a result. Raises `InputError` where an input cannot be opened."""
     out.mkdir(parents=True, exist_ok=True)
     run = _Run(inputs, out, settings)
     rows, interrupted, raw_text, end_ms = 0, False, False, 0
@@ -228,7 +228,7 @@ def metrics(result: Result) -> dict[str, Any]:
 
 def manifest(inputs: list[str], *, settings: Settings, key: bytes, command: list[str]) -> dict[str, Any]:
     """What produced a run: inputs with digests, settings, key name, versions, command."""
-    listed = []
+    listed: list[dict[str, str | int]] = []
     for name in inputs:
         path = Path(name)
         if name == "-" or not path.is_file():

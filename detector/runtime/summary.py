@@ -21,10 +21,10 @@ SHOWN_MAX = 10
 
 
 def clean(text: str) -> str:
-    """Make a string from a log safe to print: no control characters, no markup.
+    r"""Make a string from a log safe to print: no control characters, no markup.
 
-    >>> clean("a\\x1b[31mb[bold]")
-    'a�\\\\[31mb\\\\[bold]'
+    >>> clean("a\x1b[31mb[bold]")
+    'a�[31mb\\[bold]'
     """
     return escape("".join(c if c.isprintable() else "\ufffd" for c in text))
 
@@ -56,7 +56,10 @@ def _campaign(console: Console, alert: Alert, mode: str) -> None:
     table.add_row("shared", ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())))
     if alert.verdict is not None:
         table.add_row("verdict", f"log-odds {alert.verdict.log_odds:.1f} against {alert.verdict.threshold:.1f}")
-    table.add_row("recommended", f"{alert.recommended_action} its accounts ({'computed only: shadow mode' if mode == 'shadow' else mode})")
+    table.add_row(
+        "recommended",
+        f"{alert.recommended_action} its accounts ({'computed only: shadow mode' if mode == 'shadow' else mode})",
+    )
     console.print(table)
 
 
@@ -64,7 +67,10 @@ def print_summary(result: Result, *, out: Path, console: Console, mode: str) -> 
     """Print the whole summary to `console`."""
     campaigns = [a for a in result.alerts if a.kind == "campaign"]
     if result.interrupted:
-        console.print(f"[bold yellow]Interrupted[/] at event time {format_time(result.last_ms)}; what is written is complete up to there.")
+        console.print(
+            f"[bold yellow]Interrupted[/] at event time {format_time(result.last_ms)}; "
+            "what is written is complete up to there."
+        )
     console.print(
         f"\n[bold]{result.rows:,} events[/] of {result.accounts:,} accounts, "
         + (f"{format_time(result.first_ms)} to {format_time(result.last_ms)}" if result.rows else "no time span")
@@ -78,18 +84,23 @@ def print_summary(result: Result, *, out: Path, console: Console, mode: str) -> 
     members = len(result.members)
     benign = 100.0 * (1 - members / result.accounts) if result.accounts else 100.0
     console.print(
-        f"\n{result.decisions:,} decision records on {result.acted_on:,} accounts ({mode}); {benign:.2f} % of accounts belong to no campaign."
+        f"\n{result.decisions:,} decision records on {result.acted_on:,} accounts ({mode}); "
+        f"{benign:.2f} % of accounts belong to no campaign."
     )
     rejects = ", ".join(f"{n:,} {reason}" for reason, n in sorted(result.rejects.items()))
     console.print(f"Rejects: {rejects or 'none'}." + (" Positions: rejects.jsonl." if rejects else ""))
     if result.rows and result.rejects["late"] * 20 > result.rows:
-        console.print("[yellow]Many rows are late: the input is not in time order. Sort it by event_time and replay again.[/]")
+        console.print(
+            "[yellow]Many rows are late: the input is not in time order. Sort it by event_time and replay again.[/]"
+        )
     for tenant, coverage in result.coverage.items():
         off = coverage["off"]
         total = len(coverage["active"]) + len(off)
         words = "; ".join(f"{o['signature']} (no {', '.join(o['missing'])})" for o in off)
         name = f" for tenant {clean(tenant)}" if len(result.coverage) > 1 else ""
-        console.print(f"Signatures{name}: {len(coverage['active'])} of {total} on" + (f"; off: {words}." if off else "."))
+        console.print(
+            f"Signatures{name}: {len(coverage['active'])} of {total} on" + (f"; off: {words}." if off else ".")
+        )
     console.print("\nFiles:")
     for file in FILES:
         console.print(f"  {out / file}", highlight=False)

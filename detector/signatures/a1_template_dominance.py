@@ -28,7 +28,9 @@ def judge(view: AccountView) -> Answer:
         & (distinct >= DISTINCT_SHARE_MIN)
     )
     facts = {
-        "template_share": FactColumn(view.template_share_lower, "share", TEMPLATE_SHARE_MIN, lower=view.template_share_lower),
+        "template_share": FactColumn(
+            view.template_share_lower, "share", TEMPLATE_SHARE_MIN, lower=view.template_share_lower
+        ),
         "distinct_prompt_share": FactColumn(distinct, "share", DISTINCT_SHARE_MIN, lower=distinct),
     }
     return Answer(np.where(fires, 1.0, 0.0), facts)

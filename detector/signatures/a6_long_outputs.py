@@ -22,7 +22,9 @@ def judge(view: AccountView) -> Answer:
     long_answers = view.output_log_mean >= view.output_log_tail
     fires = (view.requests >= REQUESTS_MIN) & (long_answers | (capped >= CAPPED_SHARE_MIN))
     facts = {
-        "output_tokens_mean": FactColumn(np.exp2(view.output_log_mean), "tokens (geometric mean)", np.exp2(view.output_log_tail)),
+        "output_tokens_mean": FactColumn(
+            np.exp2(view.output_log_mean), "tokens (geometric mean)", np.exp2(view.output_log_tail)
+        ),
         "capped_share": FactColumn(capped, "share", CAPPED_SHARE_MIN),
     }
     return Answer(np.where(fires, 1.0, 0.0), facts)

@@ -29,13 +29,19 @@ def judge(view: LinkView) -> Answer:
     young = np.where(n >= UNITS_MIN, np.clip(ratio, -1.0, YOUNG_MAX), 0.0)
     members = np.maximum(view.members, 1.0)
     born, gone = wilson_lower(view.born, members), wilson_lower(view.gone, members)
-    balanced = (np.minimum(view.born, view.gone) >= 0.5 * np.maximum(view.born, view.gone)) & (view.members >= UNITS_MIN)
+    balanced = (np.minimum(view.born, view.gone) >= 0.5 * np.maximum(view.born, view.gone)) & (
+        view.members >= UNITS_MIN
+    )
     turnover = np.where(
-        (view.span_ms >= HISTORY_MS) & balanced & (np.minimum(born, gone) >= TURNOVER_MIN) & view.is_text, TURNOVER_MAX, 0.0
+        (view.span_ms >= HISTORY_MS) & balanced & (np.minimum(born, gone) >= TURNOVER_MIN) & view.is_text,
+        TURNOVER_MAX,
+        0.0,
     )
     share = np.divide(k, n, out=np.zeros_like(k), where=n > 0)
     facts = {
-        "young_share": FactColumn(share, "organisations under 7 days old", YOUNG_RATE, lower=wilson_lower(k, n), baseline=p0),
+        "young_share": FactColumn(
+            share, "organisations under 7 days old", YOUNG_RATE, lower=wilson_lower(k, n), baseline=p0
+        ),
         "born_share": FactColumn(view.born / members, "members new in 24 h", TURNOVER_MIN, lower=born),
         "gone_share": FactColumn(view.gone / members, "members silent for 24 h", TURNOVER_MIN, lower=gone),
     }

@@ -28,7 +28,9 @@ def judge(view: LinkView) -> Answer:
     upper, lower = view.rate_log_sd * (1 + error), view.rate_log_sd * np.maximum(1 - error, 0)
     distinct = np.divide(view.prompts, view.texts, out=np.ones_like(view.texts), where=view.texts > 0)
     enough = (view.rate_members >= MEMBERS_MIN) & (view.orgs_lower >= MEMBERS_MIN / 2)
-    even = ramp(upper, low=EVEN_SD, high=FULL_SD) * ramp(distinct, low=DISTINCT_SHARE_MIN - 0.15, high=DISTINCT_SHARE_MIN)
+    even = ramp(upper, low=EVEN_SD, high=FULL_SD) * ramp(
+        distinct, low=DISTINCT_SHARE_MIN - 0.15, high=DISTINCT_SHARE_MIN
+    )
     uneven = ramp(lower, low=EVEN_SD, high=UNEVEN_SD)
     log_odds = np.where(enough & view.is_text, LOG_ODDS_MAX * even - 2.0 * uneven, 0.0)
     facts = {

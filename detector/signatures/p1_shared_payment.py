@@ -24,7 +24,9 @@ LOG_ODDS_MAX = 3.0
 def judge(view: LinkView) -> Answer:
     """Weigh accounts behind one identity; in a text pool, accounts per payment."""
     identity = np.isin(view.kind, _IDENTITY) & (view.accounts_lower >= ACCOUNTS_MIN)
-    crowd = ramp(np.log2(np.maximum(view.accounts_lower, 1.0)), low=np.log2(ACCOUNTS_MIN / 2), high=np.log2(ACCOUNTS_FULL))
+    crowd = ramp(
+        np.log2(np.maximum(view.accounts_lower, 1.0)), low=np.log2(ACCOUNTS_MIN / 2), high=np.log2(ACCOUNTS_FULL)
+    )
     per_payment = np.divide(
         view.accounts_lower, view.payments_upper, out=np.zeros_like(view.accounts), where=view.payments_upper > 0
     )
