@@ -2,8 +2,12 @@
 
 Run: `python -m tests.bench.bench_fingerprint [--pools N]`. Prints tables, asserts nothing.
 
-Method. Texts held back: human prompts whose id hashes to the test half (the other half
-served to choose the shingle ranks). A pool is one fixed text of some words (cut from a
+Method. Texts held back: human prompts whose id hashes to the test half; the parameters of
+the shingle ranks were compared on the other half. Not held back: the published harvest
+templates (too few to split) serve both halves as fixed text, the lexicon's phrases were
+written by someone who had read them, and a first screening of rank schemes drew from a
+different split of the human prompts that overlaps this one. So the elicitation table says
+nothing of recall on unseen pipelines. A pool is one fixed text of some words (cut from a
 published harvest template or from a held-back human prompt) set into `POOL_PROMPTS`
 prompts whose remaining characters come from other held-back human prompts. Head and
 tail are joined to the rest by a space, a line break or an empty line, drawn per pool.
