@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import orjson
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -65,43 +66,26 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 3600:.1f} h" if abs(seconds) >= 3600 else f"{seconds / 60:.1f} min"
 
 
-def _campaigns(campaigns: dict[str, Any]) -> Table:
-    table = Table(title="Campaigns (ground truth)", title_justify="left")
-    for name in (
-        "campaign",
-        "accounts",
-        "requests",
-        "found",
-        "leak (95 %)",
-        "leaked",
-        "detected after",
-        "requests by then",
-    ):
-        table.add_column(name, justify="left" if name == "campaign" else "right")
-    table.add_column("recall", justify="right")
-    table.add_column("precision", justify="right")
-    for name, c in campaigns.items():
-        table.add_row(
-            name,
-            _count(c["accounts"]),
-            _count(c["requests"]),
-            "yes" if c["found"] else "NO",
-            _share(c["leak"]) + _bounds(c["leak_interval"]),
-            _count(c["leaked_requests"]),
-            duration(c["time_to_detect_s"]),
-            _count(c["requests_by_detection"]),
-            _share(c["member_recall"]),
-            _share(c["member_precision"]),
-        )
-    return table
+def _campaign(name: str, c: dict[str, Any]) -> str:
+    """A campaign's scores as a paragraph."""
+    head = f"{name}: {_count(c['accounts'])} accounts, {_count(c['requests'])} requests, "
+    leak = f"leak {_share(c['leak'])}{_bounds(c['leak_interval'])} = {_count(c['leaked_requests'])} requests"
+    if not c["found"]:
+        return f"{head}NOT FOUND; {leak}"
+    return (
+        f"{head}found after {duration(c['time_to_detect_s'])} and {_count(c['requests_by_detection'])} requests; "
+        f"{leak}; member recall {_share(c['member_recall'])}{_bounds(c['member_recall_interval'])}, "
+        f"precision {_share(c['member_precision'])}"
+    )
 
 
 def _benign(populations: dict[str, Any]) -> Table:
-    table = Table(title="Benign populations", title_justify="left")
-    for name in ("population", "accounts", "requests", "contained", "ppm", "slowed ppm", "accounts acted on"):
-        table.add_column(name, justify="left" if name == "population" else "right")
+    table = Table(title="Benign populations", title_justify="left", box=SIMPLE)
+    table.add_column("population", no_wrap=True)
+    for name in ("accounts", "requests", "contained", "ppm", "slowed", "acted on"):
+        table.add_column(name, justify="right", no_wrap=True)
     for name, p in populations.items():
-        row = (p["accounts"], p["requests"], p["contained_requests"], p["collateral_ppm"], p["slowed_ppm"])
+        row = (p["accounts"], p["requests"], p["contained_requests"], p["collateral_ppm"], p["slowed_requests"])
         table.add_row(name, *(_count(value) for value in row), _count(p["accounts_acted_on"]))
     return table
 
@@ -114,8 +98,8 @@ def print_scores(scores: dict[str, Any], *, console: Console) -> None:
         f"{scores['campaigns_found']} of {scores['campaigns_labelled']} campaigns found, "
         f"{scores['campaigns_false']} false campaign alerts"
     )
-    if scores["campaigns"]:
-        console.print(_campaigns(scores["campaigns"]))
+    for name, campaign in scores["campaigns"].items():
+        console.print(_campaign(name, campaign), markup=False)
     console.print(_benign({**benign["populations"], "all benign": benign}))
     per_days = benign["accounts_acted_on_per_million_account_days"]
     console.print(

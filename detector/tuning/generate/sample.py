@@ -33,6 +33,9 @@ SOURCES = {
     "mt_bench": 78,
     "llm_judge": 24,
 }
+EXCLUDED = frozenset(  # coarse or dangerous requests have no place in a demonstration
+    {"oasst:lottery-46", "oasst:lottery-119", "oasst:lottery-212", "self_instruct_seeds:seed_task_67"}
+)
 PROMPT_CHARS_MAX = 3_200
 KEPT_FIELDS = ("source", "kind", "id", "prompt", "later_prompts")
 CLIENTS = ("m-small-2", "m-small-7", "m-small-11", "m-small-16", "m-small-24", "m-small-29", "m-small-39", "m-small-40")
@@ -40,7 +43,7 @@ WEEK_S = 7 * 86_400
 WHOLE_TRACES = ("vtc_arena_arrivals.csv.gz", "agent_calls_taubench.csv.gz")
 CLIENT_TRACES = ("servegen_m_small_client_rates.csv.gz", "servegen_m_small_client_lengths.csv.gz")
 
-DEMO_ACCOUNTS = 800
+DEMO_ACCOUNTS = 700
 DEMO_ATTACKERS = 44
 DEMO_DAYS = 2.0
 DEMO_SCALE = 0.2
@@ -54,7 +57,8 @@ def choose(folder: Path, *, out: Path) -> list[Path]:
     by_source: dict[str, list[dict[str, object]]] = {source: [] for source in SOURCES}
     for row in read_rows(folder):
         source = str(row.get("source"))
-        if source in by_source and len(str(row["prompt"])) <= PROMPT_CHARS_MAX:
+        fits = len(str(row["prompt"])) <= PROMPT_CHARS_MAX and row["id"] not in EXCLUDED
+        if source in by_source and fits:
             by_source[source].append({name: row[name] for name in KEPT_FIELDS if name in row})
     rows = []
     for source, count in SOURCES.items():
