@@ -234,8 +234,9 @@ def _score_column(out: Out, field: int, rows: int) -> pa.StructArray:
     absent = out.size[field, :rows] < 0
     parts = []
     for kind in range(len(ELICITATION_KINDS)):
-        scores = out.scores[kind, :rows]
-        parts.append(pa.array(scores.astype(np.float32), pa.float32(), mask=absent | np.isnan(scores)))
+        # Rows without the map were never written; what lies outside 0..1 is refused later, however far.
+        scores = np.clip(np.where(absent, np.nan, out.scores[kind, :rows]), -1.0, 2.0)
+        parts.append(pa.array(scores.astype(np.float32), pa.float32(), mask=np.isnan(scores)))
     return pa.StructArray.from_arrays(parts, fields=list(ELICITATION), mask=pa.array(absent))
 
 

@@ -52,6 +52,13 @@ I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
 _TIME_UNITS: Final = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
+_LIST_TYPES: Final = (
+    pa.types.is_list,
+    pa.types.is_large_list,
+    pa.types.is_fixed_size_list,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)
 _CONTENT, _EXT, _VERSION = NAMES.index("content"), NAMES.index("ext"), NAMES.index("schema_version")
 
 
@@ -194,12 +201,9 @@ def _words(items: pa.Array) -> tuple[U64, npt.NDArray[np.uint8]]:
 
 
 def _lists(column: pa.Array, number: int, faults: Faults) -> pa.ListArray:
-    kind = column.type
-    if pa.types.is_fixed_size_list(kind) or pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
-        column = column.cast(pa.list_(kind.value_type))
-    elif not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+    if not any(is_list(column.type) for is_list in _LIST_TYPES):
         return _refuse(column, FINGERPRINTS, number, faults)
-    items = column.flatten()
+    items = pc.list_flatten(column)  # of any kind of list, null ones left out
     if pa.types.is_dictionary(items.type):
         items = items.dictionary_decode()
     sizes = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
