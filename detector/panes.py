@@ -265,7 +265,7 @@ def _ahead(times: I64, ready: int, skew_ms: int, *, final: bool) -> npt.NDArray[
     behind = np.zeros(ready, np.int64)
     followers = np.full(ready, LOOKAHEAD_ROWS, np.int64)
     for k in range(1, LOOKAHEAD_ROWS + 1):
-        n = min(ready, times.size - k)
+        n = max(0, min(ready, times.size - k))
         behind[:n] += times[k : k + n] < times[:n] - skew_ms
     if final:
         followers = np.minimum(followers, times.size - 1 - np.arange(ready))
