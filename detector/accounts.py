@@ -86,16 +86,17 @@ class A(IntEnum):
     SINGLE_KNOWN_TEXT = 45
     CAMPAIGN = 46
     TOUCHED = 47
+    SHARED = 48  # requests whose user text a pool of accounts shares
 
 
-ACCOUNT_COLUMNS = 48
+ACCOUNT_COLUMNS = 49
 # Numba reads plain integers, not enum members.
 (
     _ORG, _TIER, _CREATED, _FIRST, _LAST, _REQUESTS, _INPUT, _OUTPUT, _REASONING, _LOG_IN, _LOG_IN_SQ, _LOG_OUT,
     _LOG_OUT_SQ, _LOG_GAP, _LOG_GAP_SQ, _SHORT_GAPS, _TURN_KNOWN, _SINGLE, _ELICITATION_KNOWN, _ELICITED, _STYLE_KNOWN,
     _LOWER, _CONVERSATIONAL, _VERB_FIRST, _TOOLS_KNOWN, _TOOLS, _FINISH_KNOWN, _CAPPED, _REFUSED, _CONTAINED, _HOURS,
     _HOUR, _HOUR_COUNT, _HOUR_PEAK, _PROGRAM, _PROGRAM_VOTES, _SUBNET, _PAYMENT, _SYSTEM, _VERIFIED, _DATACENTER, _COST,
-    _FIRED, _MODEL_SCORE, _FIRST_HOUR_COUNT, _TEXTS, _CAMPAIGN, _TOUCHED,
+    _FIRED, _MODEL_SCORE, _FIRST_HOUR_COUNT, _TEXTS, _CAMPAIGN, _TOUCHED, _SHARED,
 ) = (int(a) for a in A)  # fmt: skip
 (_TIME, _INGEST, _N_CREATED, _N_INPUT, _N_OUTPUT, _N_REASONING, _MAX_TOKENS, _TURN, _CHARS, _OUT_CHARS, _N_COST, _FLAGS,
  _FIELDS) = (int(n) for n in NUM)  # fmt: skip
@@ -230,6 +231,7 @@ class AccountTable:
         self.touched = np.zeros(rows_max, np.int64)
         self.n_touched = 0
         self.evicted = 0
+        self.dropped = 0  # events whose account found no row
 
     def admit(self, keys: U64, name_of: NamesOf, *, pinned: I64, leaving: Callable[[I64], None]) -> I64:
         """Map a pane's account digests to rows, giving rows to new accounts.
@@ -248,7 +250,7 @@ class AccountTable:
             new = new[: self.index.room()]
         if new.size:
             self.index.add(new, name_of(new))
-        resolve(self.index.slot_keys, self.index.slot_rows, keys, rows, fresh)
+        self.dropped += resolve(self.index.slot_keys, self.index.slot_rows, keys, rows, fresh)
         return rows
 
     def _evict(self, wanted: int, pinned: I64, leaving: Callable[[I64], None]) -> None:

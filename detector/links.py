@@ -291,6 +291,21 @@ def fold(  # type: ignore[no-untyped-def]
     return n_touched
 
 
+@numba.njit(cache=True)
+def shared_text(rows, columns, stats, out):  # type: ignore[no-untyped-def]
+    """Say for each row whether one of the given link columns leads to a pool; returns how many do."""
+    n = 0
+    for i in range(rows.shape[0]):
+        out[i] = False
+        for j in range(columns.size):
+            r = rows[i, columns[j]]
+            if r >= 0 and stats[r, _POOL] > 0:
+                out[i] = True
+                n += 1
+                break
+    return n
+
+
 class Sample:
     """Columns of bottom-k samples of accounts, with first and last time per sampled account."""
 
@@ -333,6 +348,7 @@ class LinkTable:
         self.generation_ms = settings.admission_generation_ms
         self.generation_start_ms = 0
         self.evicted = 0
+        self.dropped = 0  # links that the gate admitted and that found no row
 
     def rotate(self, end_ms: int) -> None:
         """Start a new gate generation when the old one is full by half, or old."""
@@ -373,6 +389,7 @@ class LinkTable:
         if new.size > self.index.room():
             self._evict(new.size, pinned)
             room = self.index.room()
+            self.dropped += max(0, new.size - room)
             new, first = new[:room], first[:room]
             rows[rows >= 0] = self.index.find(ids[:, columns][rows >= 0])
         added = self.index.add(new, name_of(new))

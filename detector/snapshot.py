@@ -38,7 +38,7 @@ from detector.records import Alert, Decision, DetectorError, Member
 from detector.signatures.registry import ACCOUNT_SIGNATURES
 
 U64 = npt.NDArray[np.uint64]
-Column = tuple[str, npt.NDArray[Any], slice | npt.NDArray[np.int64]]
+Column = tuple[str, npt.NDArray[Any], Any]  # name, array, the rows of it that are used
 
 VERSION = 1
 _MAGIC = b"SWSN"
@@ -60,8 +60,8 @@ INTEGERS: dict[str, tuple[str, ...]] = {
     ),
     "buffer": ("closed_ms", "forced_ms", "late", "forced"),
     "population": ("aged", "young", "elicited", "elicitation_known"),
-    "accounts": ("evicted",),
-    "links": ("generation", "generation_start_ms", "evicted"),
+    "accounts": ("evicted", "dropped"),
+    "links": ("generation", "generation_start_ms", "evicted", "dropped"),
 }
 
 
@@ -174,7 +174,11 @@ def _columns(judge: Judge) -> list[Column]:
 
 def _shapes(columns: list[Column]) -> list[tuple[str, str, list[int]]]:
     return [
-        (name, array.dtype.str, [len(range(*rows.indices(len(array)))) if isinstance(rows, slice) else rows.size, *array.shape[1:]])
+        (
+            name,
+            array.dtype.str,
+            [len(range(*rows.indices(len(array)))) if isinstance(rows, slice) else rows.size, *array.shape[1:]],
+        )
         for name, array, rows in columns
     ]
 
@@ -320,7 +324,9 @@ def _open(data: bytes) -> tuple[_Header, bytes]:
         raise SnapshotError(f"snapshot has version {version}, this program reads {VERSION}: start from the log instead")
     said, found = data[-_DIGEST_BYTES:], hashing.content_digest(data[:-_DIGEST_BYTES]).encode()
     if said != found:
-        raise SnapshotError(f"snapshot is cut short or damaged: its {len(data)} bytes end with {said!r}, their digest is {found!r}")
+        raise SnapshotError(
+            f"snapshot is cut short or damaged: its {len(data)} bytes end with {said!r}, their digest is {found!r}"
+        )
     stop = 12 + int.from_bytes(data[8:12], "little")
     try:
         return msgspec.msgpack.decode(data[12:stop], type=_Header), data[stop:-_DIGEST_BYTES]
@@ -333,7 +339,12 @@ def _admit(header: _Header, settings: Settings, key: bytes) -> None:
     for what, said, ours, advice in (
         ("hash key", header.key, hashing.key_digest(key), "use the key that it was made with"),
         ("settings hash", header.config_hash, config_hash(settings), "use its settings, or start from the log"),
-        ("state layout", header.layout, LAYOUT, f"it was written by stillwatch {header.program}, this is {__version__}"),
+        (
+            "state layout",
+            header.layout,
+            LAYOUT,
+            f"it was written by stillwatch {header.program}, this is {__version__}",
+        ),
     ):
         if said != ours:
             raise SnapshotError(f"snapshot of tenant {header.tenant!r} has {what} {said}, this judge {ours}: {advice}")
@@ -384,7 +395,9 @@ def _restore_tree(judge: Judge, state: _State) -> None:
     if len(set(free)) != len(free) or not all(0 <= row < pools for row in free):
         raise SnapshotError(f"links: free pools {free[:5]} ... are not distinct rows of {pools}")
     judge.links.free[: len(free) + 1] = [len(free), *free]
-    judge.model.restore(np.array(state.masses, np.int64), counter=state.model_counter, first_window=state.model_first_window)
+    judge.model.restore(
+        np.array(state.masses, np.int64), counter=state.model_counter, first_window=state.model_first_window
+    )
     judge.ledger, judge.allow, judge.closed_members = state.ledger, state.allow, state.closed_members
     judge.campaigns = {c.number: c for c in state.campaigns}
     judge.outputs = [o for held in state.outputs for o in (held.alert, held.decision) if o is not None]
@@ -406,7 +419,10 @@ def _restore_columns(judge: Judge, reader: Any, said: list[tuple[str, str, list[
 def _checked(judge: Judge) -> Iterator[tuple[str, int, int]]:
     """What compiled loops rely on, as (name, largest value, largest allowed)."""
     accounts, links = judge.accounts, judge.links
-    registers = {"accounts.prompts": (accounts.prompts, PROMPT_REGISTERS), "accounts.subnets": (accounts.subnets, SUBNET_REGISTERS)}
+    registers = {
+        "accounts.prompts": (accounts.prompts, PROMPT_REGISTERS),
+        "accounts.subnets": (accounts.subnets, SUBNET_REGISTERS),
+    }
     registers |= {f"links.{name}": (array, POOL_REGISTERS) for name, array in links.sketches.items()}
     for name, (array, count) in registers.items():
         used = array[: accounts.index.used] if name.startswith("accounts") else array
@@ -423,7 +439,10 @@ def _derive(judge: Judge) -> None:
     for index in (judge.accounts.index, judge.links.index):
         index.rebuild()
     accounts, links = judge.accounts, judge.links
-    for table, flags in ((accounts, accounts.stats[: accounts.index.used, A.TOUCHED]), (links, links.pools[:, P.TOUCHED])):
+    for table, flags in (
+        (accounts, accounts.stats[: accounts.index.used, A.TOUCHED]),
+        (links, links.pools[:, P.TOUCHED]),
+    ):
         touched = np.flatnonzero(flags)
         table.touched[: touched.size], table.n_touched = touched, touched.size
 

@@ -7,8 +7,11 @@ row numbers. Steps say how it reaches a judge: ranges of a source, ticks, ends.
 import random
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from hypothesis import strategies as st
 
@@ -19,8 +22,6 @@ from detector.events import EventBatch, event_batch
 from detector.frames import Frame
 from detector.judge import Judge
 from detector.snapshot import snapshot
-
-import numpy as np
 
 KEY = hashing.DEVELOPMENT_KEY
 TENANT = "default"
@@ -43,12 +44,10 @@ Event = dict[str, Any]
 
 
 class Stream(NamedTuple):
-    """Event batches by source, in order of arrival."""
+    """Event batches by source, in order of arrival, and their rows' ingest times where they have any."""
 
     batches: dict[str, EventBatch]
-
-    def rows(self) -> int:
-        return sum(len(b) for b in self.batches.values())
+    ingest_ms: dict[str, npt.NDArray[np.int64]] = {}  # noqa: RUF012 - never written to
 
 
 class Range(NamedTuple):
@@ -73,6 +72,11 @@ class End(NamedTuple):
 
 
 Step = Range | Tick | End
+
+
+def stamped(stream: Stream) -> Stream:
+    """Give every row its event time as ingest time, as a broker close by would."""
+    return stream._replace(ingest_ms={s: b.column("event_time").to_numpy() for s, b in stream.batches.items()})
 
 
 # --- events ----------------------------------------------------------------------
@@ -126,7 +130,7 @@ def _harvest(rng: random.Random, count: int) -> list[Event]:
                     prompt_fp=f"p-{account}-{item}",
                     prompt_chars=rng.randrange(900, 1_100),
                     prompt_style=0,
-                    first_token_class="verb",
+                    first_token_class="verb",  # noqa: S106 - a class of words
                     finish_reason="stop",
                     elicitation={"cot": 0.9},
                 )
@@ -138,7 +142,8 @@ def _ordinary(rng: random.Random, count: int) -> list[Event]:
     """`count` older accounts with programs, templates and paces of their own."""
     events = []
     for account in range(count):
-        shared = {"sdk_name": rng.choice(["sdk-a", "sdk-b", "sdk-c"]), "account_tier": rng.choice(["free", "enterprise"])}
+        shared: Event = {"sdk_name": rng.choice(["sdk-a", "sdk-b", "sdk-c"])}
+        shared["account_tier"] = rng.choice(["free", "enterprise"])
         created = START_MS - rng.randrange(30, 900) * 24 * HOUR_MS
         for item in range(rng.choice([1, 2, 7, 14])):
             fields: Event = {
@@ -212,13 +217,15 @@ def _small(drawn: list[dict[str, int]]) -> Stream:
     time = START_MS
     for d in drawn:
         time += d["step_ms"]
-        optional = {"template_fp": f"t-{d['template']}" if d["template"] else None, "payment_fp": f"card-{d['payment']}"}
-        dealt[f"s-{d['source']}"].append(event(d["number"], time, f"a-{d['account']}", **optional))
+        template = f"t-{d['template']}" if d["template"] else None
+        made = event(d["number"], time, f"a-{d['account']}", template_fp=template, payment_fp=f"card-{d['payment']}")
+        dealt[f"s-{d['source']}"].append(made)
     return Stream({name: batch_of(held) for name, held in dealt.items()})
 
 
 SMALL = st.lists(_SMALL_EVENT, max_size=60).map(_small)
-STREAMS = st.one_of(SMALL, WORLDS)
+UNSTAMPED = st.one_of(SMALL, WORLDS)
+STREAMS = st.one_of(UNSTAMPED, UNSTAMPED.map(stamped))
 
 
 @st.composite
@@ -228,7 +235,7 @@ def cuts(draw: st.DrawFn, stream: Stream) -> dict[str, list[Range]]:
     for source, batch in stream.batches.items():
         inner = draw(st.lists(st.integers(0, len(batch)), max_size=6)) if len(batch) else []
         edges = [0, *sorted(inner), len(batch)]
-        out[source] = [Range(source, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        out[source] = [Range(source, a, b) for a, b in pairwise(edges)]
     return out
 
 
@@ -246,9 +253,15 @@ def interleaved(draw: st.DrawFn, ranges: dict[str, list[Range]]) -> list[Step]:
 
 def frame_of(stream: Stream, step: Range) -> Frame:
     batch = stream.batches[step.source].slice(step.first, step.stop - step.first)
-    positions = np.arange(step.first, step.stop)
     (frame,) = encode(
-        batch, positions=positions, source=step.source, first=step.first, stop=step.stop, key=KEY, tenants=(TENANT,)
+        batch,
+        positions=np.arange(step.first, step.stop),
+        source=step.source,
+        first=step.first,
+        stop=step.stop,
+        key=KEY,
+        ingest_ms=stream.ingest_ms[step.source][step.first : step.stop] if stream.ingest_ms else None,
+        tenants=(TENANT,),
     )
     return frame
 
