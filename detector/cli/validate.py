@@ -9,11 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from detector.cli.common import EXIT_INPUT, fail
 from detector.runtime.sources import InputError, check_input
 from detector.runtime.validate import Report, survey
 from detector.signatures.registry import SIGNATURES
-
-EXIT_INPUT = 3
 
 
 class Format(StrEnum):
@@ -48,15 +47,13 @@ def validate(
             check_input(name)
         report = survey(inputs, sample=sample).report(SIGNATURES)
     except InputError as wrong:
-        print(f"stillwatch validate: {wrong}", file=sys.stderr)
-        raise typer.Exit(EXIT_INPUT) from None
+        raise fail(str(wrong), code=EXIT_INPUT) from wrong
     if output is Output.json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
     else:
         _show(report, Console(soft_wrap=True))
     if report.rows == 0:
-        print("stillwatch validate: no record was accepted", file=sys.stderr)
-        raise typer.Exit(EXIT_INPUT)
+        raise fail("no record was accepted", code=EXIT_INPUT)
 
 
 def _show(report: Report, console: Console) -> None:
