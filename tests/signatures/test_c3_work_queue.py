@@ -1,0 +1,67 @@
+"""C3: items dealt out once, evenly over the accounts."""
+
+from typing import Any
+
+from detector.signatures.c3_work_queue import (
+    DISTINCT_SHARE_MIN,
+    EVEN_SD,
+    FULL_SD,
+    LOG_ODDS_MAX,
+    MEMBERS_MIN,
+    SIGNATURE,
+    UNEVEN_SD,
+)
+from tests.signatures.builders import NAN, judge
+
+TEXTS = 10_000.0
+QUEUE: dict[str, Any] = {
+    "rate_members": 8 * MEMBERS_MIN,
+    "orgs_lower": 8 * MEMBERS_MIN,
+    "rate_log_sd": FULL_SD / 2,
+    "texts": TEXTS,
+    "prompts": TEXTS,
+}
+
+
+def test_fires_fully_on_a_dispatcher() -> None:
+    assert judge(SIGNATURE, **QUEUE) == LOG_ODDS_MAX
+
+
+def test_acquits_customers_whose_rates_differ_by_orders_of_magnitude() -> None:
+    assert judge(SIGNATURE, **QUEUE | {"rate_log_sd": 2 * UNEVEN_SD}) < 0.0
+
+
+def test_quiet_between_even_and_uneven() -> None:
+    assert judge(SIGNATURE, **QUEUE | {"rate_log_sd": EVEN_SD}) == 0.0
+
+
+def test_few_members_prove_neither_evenness_nor_its_absence() -> None:
+    few, many = {"rate_members": MEMBERS_MIN}, {"rate_members": 100 * MEMBERS_MIN}
+    even, uneven = {"rate_log_sd": 0.8 * EVEN_SD}, {"rate_log_sd": 1.2 * EVEN_SD}
+    assert judge(SIGNATURE, **QUEUE | even | few) == 0.0 < judge(SIGNATURE, **QUEUE | even | many)
+    assert judge(SIGNATURE, **QUEUE | uneven | few) == 0.0 > judge(SIGNATURE, **QUEUE | uneven | many)
+    assert judge(SIGNATURE, **QUEUE | {"rate_members": MEMBERS_MIN - 1}) == 0.0
+
+
+def test_quiet_on_a_sharded_job_of_one_payer() -> None:
+    assert judge(SIGNATURE, **QUEUE | {"orgs_lower": 1}) == 0.0
+
+
+def test_quiet_on_evaluators_who_all_run_the_same_items() -> None:
+    assert judge(SIGNATURE, **QUEUE | {"prompts": TEXTS / QUEUE["rate_members"]}) == 0.0
+
+
+def test_evaded_by_skewed_dispatch() -> None:
+    assert judge(SIGNATURE, **QUEUE | {"rate_log_sd": UNEVEN_SD}) <= 0.0
+
+
+def test_evaded_by_repeating_items() -> None:
+    assert judge(SIGNATURE, **QUEUE | {"prompts": TEXTS * DISTINCT_SHARE_MIN / 2}) == 0.0
+
+
+def test_speaks_of_texts_only() -> None:
+    assert judge(SIGNATURE, kind="program", **QUEUE) == 0.0
+
+
+def test_abstains_where_rates_are_unknown() -> None:
+    assert judge(SIGNATURE, **QUEUE | {"rate_log_sd": NAN}) == 0.0

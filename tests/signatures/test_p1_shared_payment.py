@@ -1,0 +1,58 @@
+"""P1: many unrelated accounts behind one payment, device or sign-up address."""
+
+from typing import Any
+
+import pytest
+
+from detector.signatures.p1_shared_payment import (
+    ACCOUNTS_FULL,
+    ACCOUNTS_MIN,
+    LOG_ODDS_MAX,
+    PER_PAYMENT_FULL,
+    PER_PAYMENT_MIN,
+    SIGNATURE,
+)
+from tests.signatures.builders import judge
+
+CROWD: dict[str, Any] = {"accounts": 3 * ACCOUNTS_FULL, "accounts_lower": 2 * ACCOUNTS_FULL}
+
+
+@pytest.mark.parametrize("kind", ["payment_fp", "device_fp", "signup_ip_fp"])
+def test_fires_fully_on_a_crowd_behind_one_identity(kind: str) -> None:
+    assert judge(SIGNATURE, kind=kind, **CROWD) == LOG_ODDS_MAX
+
+
+def test_fires_on_a_text_pool_that_reuses_its_payments() -> None:
+    reused = {"payments_upper": CROWD["accounts_lower"] / (2 * PER_PAYMENT_FULL)}
+    assert judge(SIGNATURE, kind="template_fp", **CROWD, **reused) == LOG_ODDS_MAX
+
+
+def test_quiet_on_customers_who_pay_for_themselves() -> None:
+    assert judge(SIGNATURE) == 0.0
+
+
+def test_quiet_on_a_family_or_a_small_agency_with_one_card() -> None:
+    assert judge(SIGNATURE, kind="payment_fp", accounts=4, accounts_lower=4) == 0.0
+    assert judge(SIGNATURE, kind="payment_fp", accounts=ACCOUNTS_MIN, accounts_lower=ACCOUNTS_MIN - 1) == 0.0
+
+
+def test_quiet_on_a_crowd_behind_what_identifies_nobody() -> None:
+    # A prefix, a client fingerprint, a mail domain: thousands share them honestly.
+    for kind in ("subnet", "ja4", "signup_email_domain_fp", "program", "org"):
+        assert judge(SIGNATURE, kind=kind, **CROWD, payments_upper=1) == 0.0
+
+
+def test_evaded_by_a_virtual_card_for_each_account() -> None:
+    assert judge(SIGNATURE, kind="payment_fp", accounts=1, accounts_lower=1) == 0.0
+    one_each = {"payments_upper": CROWD["accounts_lower"]}
+    assert judge(SIGNATURE, kind="template_fp", **CROWD, **one_each) == 0.0
+
+
+def test_the_uncertain_count_of_payments_never_accuses() -> None:
+    few, many = CROWD["accounts_lower"] / (2 * PER_PAYMENT_MIN), 2 * CROWD["accounts_lower"] / PER_PAYMENT_MIN
+    assert judge(SIGNATURE, **CROWD, payments=few, payments_upper=few) > 0.0
+    assert judge(SIGNATURE, **CROWD, payments=few, payments_upper=many) == 0.0
+
+
+def test_quiet_where_no_payment_is_known() -> None:
+    assert judge(SIGNATURE, kind="template_fp", **CROWD, payments=0, payments_upper=0) == 0.0

@@ -1,0 +1,254 @@
+"""What holds for every signature: its declaration, its page in the catalogue, and how its function behaves.
+
+Rows are drawn at random, unknown values among them; each row is judged alone and beside others.
+"""
+
+import ast
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.config import VerdictSettings
+from detector.events import FIELDS
+from detector.links import KINDS
+from detector.signatures.contract import AccountView, Answer, LinkView, Signature, pooled
+from detector.signatures.registry import ACCOUNT_SIGNATURES, BY_ID, LINK_SIGNATURES, SIGNATURES
+from tests.conftest import ROOT
+from tests.signatures.builders import NAN, ORDINARY_ACCOUNT, ORDINARY_POOL, SCALARS, account_view, link_view
+
+FAMILIES = ("content", "timing", "network", "identity", "lifecycle", "behaviour")
+SECTIONS = ("Purpose", "Misses", "Confuses", "Limits", "Source")
+COLUMNS = ("id", "sees", "family", "unit", "needs", "strength", "cross-account", "maturity", "version")
+COLUMNS_FREE = ("misses", "confuses", "thresholds")
+# What the catalogue gives in the column `strength`; the others it argues for by name.
+STRENGTHS = frozenset({"LOG_ODDS_MAX", "SIGNATURE_MAX"})
+WHOLES = (("elicited", "elicitation_known"), ("young", "age_known"), ("gone", "members"), ("born", "members"))
+# A rate over the whole platform; test_c10_short_lived.py says what an unknown one does.
+ALWAYS_KNOWN = frozenset({"young_base"})
+EVERY = pytest.mark.parametrize("signature", SIGNATURES, ids=lambda s: s.id)
+View = AccountView | LinkView
+
+
+def source(signature: Signature) -> str:
+    """The text of the file that declares the signature."""
+    return (ROOT / "detector" / "signatures" / f"{signature.id}.py").read_text()
+
+
+def sections(signature: Signature) -> dict[str, str]:
+    """The docstring's sections, each as one line without its full stop."""
+    said = ast.get_docstring(ast.parse(source(signature))) or ""
+    parts = re.split(rf"^({'|'.join(SECTIONS)}): ", said, flags=re.MULTILINE)
+    names, texts = parts[1::2], parts[2::2]
+    return {name: " ".join(text.split()).rstrip(".") for name, text in zip(names, texts, strict=True)}
+
+
+def thresholds(signature: Signature) -> set[str]:
+    """The names of the file's constants that are numbers and no strength."""
+    tree = ast.parse(source(signature))
+    names = {
+        t.id for node in tree.body if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)
+    }
+    return {name for name in names if name.isupper() and not name.startswith("_")} - STRENGTHS - {"SIGNATURE"}
+
+
+def catalogue() -> dict[str, dict[str, str]]:
+    """The rows of the catalogue by id, each as column -> cell."""
+    lines = (ROOT / "detector" / "signatures" / "README.md").read_text().splitlines()
+    cells = [[c.strip() for c in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    heads = next(row for row in cells if row[0] == "id")
+    assert tuple(heads) == COLUMNS + COLUMNS_FREE
+    return {row[0]: dict(zip(heads, row, strict=True)) for row in cells if row[0] in BY_ID}
+
+
+def ordinary(signature: Signature, **given: Any) -> View:
+    return account_view(**given) if signature.unit == "account" else link_view(**given)
+
+
+def take(view: View, rows: list[int]) -> View:
+    """The view of some of the rows, in the order given."""
+    chosen: dict[str, Any] = {}
+    for name, column in view._asdict().items():
+        if name == "fired":
+            chosen[name] = {sid: tuple(part[rows] for part in parts) for sid, parts in column.items()}
+        else:
+            chosen[name] = column[rows] if isinstance(column, np.ndarray) else column
+    return type(view)(**chosen)
+
+
+def copies(view: View) -> list[bytes]:
+    """The bytes of every column, to see whether anybody wrote into one."""
+    columns = [c for c in view._asdict().values() if isinstance(c, np.ndarray)]
+    if isinstance(view, LinkView):
+        columns += [part for parts in view.fired.values() for part in parts]
+    return [c.tobytes() for c in columns]
+
+
+def same(one: Answer, other: Answer) -> bool:
+    """Whether two answers hold the same numbers, facts included."""
+
+    def numbers(answer: Answer) -> list[Any]:
+        parts = [answer.log_odds]
+        for name in sorted(answer.facts):
+            column = answer.facts[name]
+            parts += [
+                np.broadcast_to(np.asarray(NAN if part is None else part, np.float64), answer.log_odds.shape)
+                for part in (column.value, column.threshold, column.lower, column.upper, column.baseline)
+            ]
+        return parts
+
+    return one.facts.keys() == other.facts.keys() and all(
+        np.array_equal(a, b, equal_nan=True) for a, b in zip(numbers(one), numbers(other), strict=True)
+    )
+
+
+def values_of(name: str, *, usual: float) -> st.SearchStrategy[Any]:
+    """Values of a column, or one of a scalar: none, few, its usual one, many, unknown."""
+    known = [0.0, 1.0, 8.0, 1e3, 1e9]
+    if "share" in name or name in {"purity", "young_base", "elicited_base", "template_collision", "model_score"}:
+        known = [0.0, 0.3, 0.85, 1.0]
+    elif "log" in name:
+        known = [0.0, 1.0, 8.0, 40.0]
+    one = st.sampled_from([usual, *known] if name in ALWAYS_KNOWN else [usual, *known, NAN])
+    return one if name in SCALARS else st.lists(one, min_size=3, max_size=3)
+
+
+def row_values(usual: Mapping[str, float]) -> st.SearchStrategy[dict[str, Any]]:
+    """Columns of three rows, of which a part is never more than its whole."""
+
+    def fit(drawn: dict[str, Any]) -> dict[str, Any]:
+        fitted = {part: np.minimum(drawn[part], drawn[whole]).tolist() for part, whole in WHOLES if part in drawn}
+        return drawn | fitted
+
+    return st.fixed_dictionaries({name: values_of(name, usual=usual[name]) for name in sorted(usual)}).map(fit)
+
+
+ACCOUNT_ROWS = row_values(ORDINARY_ACCOUNT)
+POOL_ROWS = row_values(ORDINARY_POOL)
+
+
+@EVERY
+def test_the_docstring_says_what_it_is_for_what_it_misses_and_whence_it_comes(signature: Signature) -> None:
+    said = sections(signature)
+    assert tuple(said) == SECTIONS
+    assert all(said.values())
+
+
+@EVERY
+def test_the_declaration_is_complete(signature: Signature) -> None:
+    assert signature.family in FAMILIES
+    assert signature.unit in {"account", "link"}
+    assert signature.maturity in {"shadow", "alert", "enforce", "retired"}
+    assert signature.version >= 1
+    assert signature.title
+    assert not signature.title.endswith(".")
+    assert 0.0 < signature.log_odds_max <= VerdictSettings().family_cap
+
+
+@EVERY
+def test_the_needs_are_fields_of_the_access_event(signature: Signature) -> None:
+    fields = {f.name for f in FIELDS}
+    assert set(signature.needs) | set(signature.needs_any) <= fields
+    assert signature.missing(frozenset(fields)) == ()
+    assert set(signature.missing(frozenset())) >= set(signature.needs)
+
+
+@EVERY
+def test_the_catalogue_row_equals_the_code(signature: Signature) -> None:
+    any_of = " or ".join(signature.needs_any)
+    expected = {
+        "id": signature.id,
+        "sees": signature.title,
+        "family": signature.family,
+        "unit": signature.unit,
+        "needs": ", ".join([*signature.needs, *([any_of] if any_of else [])]) or "nothing beyond the required",
+        "strength": f"{signature.log_odds_max:g}",
+        "cross-account": "yes" if signature.cross_account else "no",
+        "maturity": signature.maturity,
+        "version": str(signature.version),
+        "misses": sections(signature)["Misses"],
+        "confuses": sections(signature)["Confuses"],
+    }
+    row = catalogue()[signature.id]
+    assert {name: row[name] for name in expected} == expected
+
+
+@EVERY
+def test_the_catalogue_argues_for_every_threshold_by_name(signature: Signature) -> None:
+    named = set(re.findall(r"`([A-Z][A-Z_0-9]+)`", catalogue()[signature.id]["thresholds"]))
+    assert named == thresholds(signature)
+
+
+def test_ids_are_unique_and_in_the_order_of_the_catalogue() -> None:
+    assert [s.id for s in SIGNATURES] == list(catalogue())
+    assert set(SIGNATURES) == set(ACCOUNT_SIGNATURES) | set(LINK_SIGNATURES)
+
+
+@EVERY
+def test_silent_on_an_empty_view(signature: Signature) -> None:
+    assert signature.judge(ordinary(signature, requests=[])).log_odds.shape == (0,)
+
+
+@EVERY
+def test_accuses_nothing_ordinary(signature: Signature) -> None:
+    assert float(signature.judge(ordinary(signature)).log_odds[0]) <= 0.0
+
+
+@EVERY
+def test_accuses_nothing_of_which_all_is_zero_or_unknown(signature: Signature) -> None:
+    usual = ORDINARY_ACCOUNT if signature.unit == "account" else ORDINARY_POOL
+    for value in (0.0, NAN):
+        answer = signature.judge(ordinary(signature, **dict.fromkeys(usual, value)))
+        assert float(answer.log_odds[0]) == 0.0
+
+
+@EVERY
+@settings(max_examples=40)
+@given(data=st.data())
+def test_pure_deterministic_and_within_its_strength(signature: Signature, data: st.DataObject) -> None:
+    if signature.unit == "account":
+        view: View = account_view(**data.draw(ACCOUNT_ROWS))
+    else:
+        view = link_view(kind=data.draw(st.sampled_from(KINDS)), **data.draw(POOL_ROWS))
+    before = copies(view)
+    answer = signature.judge(view)
+    assert copies(view) == before
+    assert same(answer, signature.judge(view))
+    assert answer.log_odds.shape == (3,)
+    assert answer.log_odds.dtype == np.float64
+    assert np.isfinite(answer.log_odds).all()
+    assert np.array_equal(answer.log_odds, np.round(answer.log_odds, 6))
+    if signature.unit == "account":
+        assert set(answer.log_odds.tolist()) <= {0.0, 1.0}
+    else:
+        assert (np.abs(answer.log_odds) <= signature.log_odds_max).all()
+    assert answer.facts
+    assert all(column.unit for column in answer.facts.values())
+    for row in range(3):
+        alone = signature.judge(take(view, [row])).log_odds
+        assert np.array_equal(alone, answer.log_odds[[row]])
+    assert np.array_equal(signature.judge(take(view, [2, 0, 1])).log_odds, answer.log_odds[[2, 0, 1]])
+
+
+def test_reads_neither_clock_nor_chance_nor_the_world() -> None:
+    # tests/test_tidy.py bans them by import; here: judge() takes the view and nothing else.
+    assert all(list(inspect.signature(s.judge).parameters) == ["view"] for s in SIGNATURES)
+
+
+@pytest.mark.parametrize("signature", ACCOUNT_SIGNATURES, ids=lambda s: s.id)
+def test_firings_of_a_pool_weigh_up_to_the_strength_and_half_of_it_against(signature: Signature) -> None:
+    def weigh(firing: float, judged: float, base: float) -> float:
+        view = link_view(fired={signature.id: (firing, judged, base)})
+        return float(pooled(signature, view).log_odds[0])
+
+    assert weigh(100, 100, 0.05) == signature.log_odds_max
+    assert weigh(0, 100, 0.05) == -signature.log_odds_max / 2
+    assert weigh(5, 5, 0.05) == 0.0, "too few to say anything"
+    assert weigh(100, 100, 0.999) <= 0.1, "what everybody does accuses nobody"
+    weights = [weigh(k, 20, 0.05) for k in range(21)]
+    assert weights == sorted(weights)
