@@ -21,6 +21,7 @@ import numpy.typing as npt
 from detector.frames import ID, NUM, TIER_SHIFT, Flag
 from detector.index import KeyIndex, NamesOf, find
 from detector.sketches import histogram, hyperloglog, space_saving
+from detector.sketches.columns import kernel
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -30,6 +31,7 @@ SUBNET_REGISTERS = 16
 TEMPLATES_KEPT = 4
 HOUR_MS = 3_600_000
 SHORT_GAP_MS = 60_000
+SESSION_GAP_MS = 1_800_000
 # An eviction frees a sixteenth of the table at once: the rebuild of the index then
 # costs a newcomer well under a microsecond.
 EVICT_SHARE = 16
@@ -83,20 +85,21 @@ class A(IntEnum):
     FIRED = 42
     MODEL_SCORE = 43
     FIRST_HOUR_COUNT = 44
-    SINGLE_KNOWN_TEXT = 45
+    TEXTS = 45
     CAMPAIGN = 46
     TOUCHED = 47
     SHARED = 48  # requests whose user text a pool of accounts shares
+    SESSIONS = 49
 
 
-ACCOUNT_COLUMNS = 49
+ACCOUNT_COLUMNS = 50
 # Numba reads plain integers, not enum members.
 (
     _ORG, _TIER, _CREATED, _FIRST, _LAST, _REQUESTS, _INPUT, _OUTPUT, _REASONING, _LOG_IN, _LOG_IN_SQ, _LOG_OUT,
     _LOG_OUT_SQ, _LOG_GAP, _LOG_GAP_SQ, _SHORT_GAPS, _TURN_KNOWN, _SINGLE, _ELICITATION_KNOWN, _ELICITED, _STYLE_KNOWN,
     _LOWER, _CONVERSATIONAL, _VERB_FIRST, _TOOLS_KNOWN, _TOOLS, _FINISH_KNOWN, _CAPPED, _REFUSED, _CONTAINED, _HOURS,
     _HOUR, _HOUR_COUNT, _HOUR_PEAK, _PROGRAM, _PROGRAM_VOTES, _SUBNET, _PAYMENT, _SYSTEM, _VERIFIED, _DATACENTER, _COST,
-    _FIRED, _MODEL_SCORE, _FIRST_HOUR_COUNT, _TEXTS, _CAMPAIGN, _TOUCHED, _SHARED,
+    _FIRED, _MODEL_SCORE, _FIRST_HOUR_COUNT, _TEXTS, _CAMPAIGN, _TOUCHED, _SHARED, _SESSIONS,
 ) = (int(a) for a in A)  # fmt: skip
 (_TIME, _INGEST, _N_CREATED, _N_INPUT, _N_OUTPUT, _N_REASONING, _MAX_TOKENS, _TURN, _CHARS, _OUT_CHARS, _N_COST, _FLAGS,
  _FIELDS) = (int(n) for n in NUM)  # fmt: skip
@@ -139,6 +142,58 @@ def resolve(slot_keys, slot_rows, keys, out, fresh):  # type: ignore[no-untyped-
     return n
 
 
+@kernel
+def _pace(s, time):  # type: ignore[no-untyped-def]
+    """When: gaps, sessions, hours, the first hour and the busiest."""
+    if s[_REQUESTS] == 0:
+        s[_FIRST] = time
+        s[_HOUR] = -1
+        s[_CREATED] = -1
+        s[_SESSIONS] = 1
+    else:
+        gap_ms = max(time - s[_LAST], 1)
+        gap = histogram.log2_fixed(gap_ms)
+        s[_LOG_GAP] += gap
+        s[_LOG_GAP_SQ] += gap * gap
+        s[_SHORT_GAPS] += gap_ms < SHORT_GAP_MS
+        s[_SESSIONS] += gap_ms > SESSION_GAP_MS
+    s[_LAST] = time
+    s[_REQUESTS] += 1
+    hour = time // HOUR_MS
+    s[_HOURS] |= np.int64(1) << (hour % 24)
+    if hour != s[_HOUR]:
+        s[_HOUR] = hour
+        s[_HOUR_COUNT] = 0
+    s[_HOUR_COUNT] += 1
+    s[_HOUR_PEAK] = max(s[_HOUR_PEAK], s[_HOUR_COUNT])
+    s[_FIRST_HOUR_COUNT] += time - s[_FIRST] < HOUR_MS
+
+
+@kernel
+def _measure(s, row, counted):  # type: ignore[no-untyped-def]
+    """How much: tokens, lengths, cost, and the yes/no facts. `row` is one row of a frame's numbers."""
+    flags = row[_FLAGS]
+    if (flags >> _TIER_SHIFT) & 7 != 0:
+        s[_TIER] = (flags >> _TIER_SHIFT) & 7
+    if row[_N_CREATED] >= 0:
+        s[_CREATED] = row[_N_CREATED]
+    s[_INPUT] += max(row[_N_INPUT], 0)
+    s[_OUTPUT] += max(row[_N_OUTPUT], 0)
+    s[_REASONING] += max(row[_N_REASONING], 0)
+    s[_COST] += max(row[_N_COST], 0)
+    log_in = histogram.log2_fixed(max(row[_CHARS] if row[_CHARS] >= 0 else 4 * row[_N_INPUT], 1))
+    log_out = histogram.log2_fixed(max(row[_N_OUTPUT], 1))
+    s[_LOG_IN] += log_in
+    s[_LOG_IN_SQ] += log_in * log_in
+    s[_LOG_OUT] += log_out
+    s[_LOG_OUT_SQ] += log_out * log_out
+    if row[_TURN] >= 0:
+        s[_TURN_KNOWN] += 1
+        s[_SINGLE] += row[_TURN] == 0
+    for f in range(counted.shape[0]):
+        s[counted[f, 1]] += (flags & counted[f, 0]) != 0
+
+
 @numba.njit(cache=True)
 def fold(rows, ids, numbers, counted, stats, prompts, subnets, t_keys, t_counts, t_errors, touched):  # type: ignore[no-untyped-def]
     """Merge a pane's rows into the account columns, in canonical order. Returns the number of touched rows."""
@@ -148,55 +203,14 @@ def fold(rows, ids, numbers, counted, stats, prompts, subnets, t_keys, t_counts,
         if r < 0:
             continue
         s = stats[r]
-        time = numbers[i, _TIME]
         if s[_TOUCHED] == 0:
             s[_TOUCHED] = 1
             touched[n_touched] = r
             n_touched += 1
-        if s[_REQUESTS] == 0:
-            s[_FIRST] = time
-            s[_HOUR] = -1
-            s[_CREATED] = -1
-        else:
-            gap = histogram.log2_fixed(max(time - s[_LAST], 1))
-            s[_LOG_GAP] += gap
-            s[_LOG_GAP_SQ] += gap * gap
-            s[_SHORT_GAPS] += time - s[_LAST] < SHORT_GAP_MS
-        s[_LAST] = time
-        s[_REQUESTS] += 1
-        flags = numbers[i, _FLAGS]
+        _pace(s, numbers[i, _TIME])
+        _measure(s, numbers[i], counted)
         org = ids[i, _I_ORG]
         s[_ORG] = np.int64(org if org != 0 else ids[i, _I_ACCOUNT])
-        if (flags >> _TIER_SHIFT) & 7 != 0:
-            s[_TIER] = (flags >> _TIER_SHIFT) & 7
-        if numbers[i, _N_CREATED] >= 0:
-            s[_CREATED] = numbers[i, _N_CREATED]
-        if numbers[i, _N_INPUT] >= 0:
-            s[_INPUT] += numbers[i, _N_INPUT]
-        length = numbers[i, _CHARS] if numbers[i, _CHARS] >= 0 else 4 * numbers[i, _N_INPUT]
-        log_in = histogram.log2_fixed(max(length, 1))
-        s[_LOG_IN] += log_in
-        s[_LOG_IN_SQ] += log_in * log_in
-        if numbers[i, _N_OUTPUT] >= 0:
-            s[_OUTPUT] += numbers[i, _N_OUTPUT]
-        log_out = histogram.log2_fixed(max(numbers[i, _N_OUTPUT], 1))
-        s[_LOG_OUT] += log_out
-        s[_LOG_OUT_SQ] += log_out * log_out
-        s[_REASONING] += max(numbers[i, _N_REASONING], 0)
-        s[_COST] += max(numbers[i, _N_COST], 0)
-        if numbers[i, _TURN] >= 0:
-            s[_TURN_KNOWN] += 1
-            s[_SINGLE] += numbers[i, _TURN] == 0
-        for f in range(counted.shape[0]):
-            s[counted[f, 1]] += (flags & counted[f, 0]) != 0
-        hour = time // HOUR_MS
-        s[_HOURS] |= np.int64(1) << (hour % 24)
-        if hour != s[_HOUR]:
-            s[_HOUR] = hour
-            s[_HOUR_COUNT] = 0
-        s[_HOUR_COUNT] += 1
-        s[_HOUR_PEAK] = max(s[_HOUR_PEAK], s[_HOUR_COUNT])
-        s[_FIRST_HOUR_COUNT] += time - s[_FIRST] < HOUR_MS
         program = np.int64(ids[i, _I_PROGRAM])
         if s[_PROGRAM_VOTES] == 0:
             s[_PROGRAM] = program

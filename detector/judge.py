@@ -17,7 +17,7 @@ from detector.accounts import A, AccountTable
 from detector.campaigns import Campaign
 from detector.config import Settings, config_hash
 from detector.frames import COVERED_FIELDS, ID, IDS, LINKS_FIRST, NUM, Flag, Frame
-from detector.links import KINDS, TEXT_KINDS, L, LinkTable, P
+from detector.links import KINDS, TEXT_KINDS, L, LinkTable, P, shared_text
 from detector.models import PopulationModel
 from detector.operators import AllowEntry
 from detector.panes import NEVER, Pane, PaneBuffer, Refused, newest
@@ -30,6 +30,7 @@ I64 = npt.NDArray[np.int64]
 
 Output = Alert | Decision
 _LINK_COLUMNS = np.arange(LINKS_FIRST, IDS)
+_USER_TEXT_COLUMNS = np.concatenate([[int(ID.TEMPLATE)], np.arange(int(ID.ANCHOR), IDS)]) - LINKS_FIRST
 RECENT_ROWS_MAX = 4_096
 ACTIVE_EVERY_MS = 600_000
 DAY_MS = 86_400_000
@@ -146,6 +147,9 @@ class Judge:
         self.accounts.fold(account_rows, pane.ids, pane.numbers)
         link_rows = self.links.admit(pane.ids, _LINK_COLUMNS, names, pinned=pinned_links)
         self.links.fold(link_rows, pane.ids, pane.numbers)
+        shared = np.empty(len(link_rows), np.bool_)
+        if shared_text(link_rows, _USER_TEXT_COLUMNS, self.links.stats, shared):
+            np.add.at(self.accounts.stats[:, A.SHARED], account_rows[shared & (account_rows >= 0)], 1)
         self.first_ms = min(self.first_ms, int(pane.numbers[0, NUM.TIME]))
         self.last_ms = max(self.last_ms, int(pane.numbers[-1, NUM.TIME]))
         flags = pane.numbers[:, NUM.FLAGS]

@@ -33,8 +33,8 @@ PACED_REQUESTS_MIN = 4
 # Columns of the member summary that the kernel fills.
 _MEMBERS, _UNITS, _PROGRAM, _PURITY, _PACED, _RATE, _RATE_SQ, _NOISE, _YOUNG, _AGED, _GONE, _BORN, _COLLIDE = range(13)
 _SUMMARY = 13
-(_ORG, _CREATED, _LAST, _REQUESTS, _PROGRAM_OF, _FIRED, _CAMPAIGN) = (
-    int(A.ORG), int(A.CREATED), int(A.LAST), int(A.REQUESTS), int(A.PROGRAM), int(A.FIRED), int(A.CAMPAIGN),
+(_ORG, _CREATED, _FIRST, _LAST, _REQUESTS, _PROGRAM_OF, _FIRED, _SHARED, _SESSIONS) = (
+    int(A.ORG), int(A.CREATED), int(A.FIRST), int(A.LAST), int(A.REQUESTS), int(A.PROGRAM), int(A.FIRED), int(A.SHARED), int(A.SESSIONS),
 )  # fmt: skip
 _WEEK_MS = 7 * DAY_MS
 
@@ -70,9 +70,9 @@ def account_view(table: AccountTable, rows: I64, population: Population) -> Acco
         capped_share=_share(s[:, A.CAPPED], s[:, A.FINISH_KNOWN]),
         lower_share=_share(s[:, A.LOWER], s[:, A.STYLE_KNOWN]),
         tool_share=_share(s[:, A.TOOLS], s[:, A.TOOLS_KNOWN]),
-        template_share_lower=best.max(axis=1) / requests,
+        template_share_lower=np.maximum(best.sum(axis=1), s[:, A.SHARED]) / requests,
         prompts_distinct_lower=hyperloglog.estimate(table.prompts[rows]).lower,
-        texts=s[:, A.SINGLE_KNOWN_TEXT],
+        texts=s[:, A.TEXTS],
         hours=np.array([int(h).bit_count() for h in table.stats[rows, A.HOURS].tolist()], np.float64),
         hour_peak=s[:, A.HOUR_PEAK],
         first_hour=s[:, A.FIRST_HOUR_COUNT],
@@ -89,7 +89,6 @@ def _summarise(  # type: ignore[no-untyped-def]
     hashes,
     counts,
     firsts,
-    lasts,
     slot_keys,
     slot_rows,
     stats,
@@ -116,16 +115,17 @@ def _summarise(  # type: ignore[no-untyped-def]
             s = stats[row]
             out[_MEMBERS] += 1
             count = np.float64(counts[pool, k])
-            span = lasts[pool, k] - firsts[pool, k]
+            span = s[_LAST] - s[_FIRST]
             out[_GONE] += now_ms - s[_LAST] > DAY_MS
             out[_BORN] += now_ms - firsts[pool, k] < DAY_MS
-            out[_PURITY] += min(1.0, count / max(s[_REQUESTS], 1))
-            if count >= PACED_REQUESTS_MIN and now_ms - firsts[pool, k] >= SPAN_MIN_MS:
-                rate = np.log((count - 1) / max(span, SPAN_MIN_MS) * DAY_MS)
+            out[_PURITY] += min(1.0, max(count, s[_SHARED]) / max(s[_REQUESTS], 1))
+            if s[_REQUESTS] >= PACED_REQUESTS_MIN and s[_SESSIONS] >= 2 and now_ms - s[_FIRST] >= SPAN_MIN_MS:
+                rate = np.log((s[_REQUESTS] - 1) / max(span, SPAN_MIN_MS) * DAY_MS)
                 out[_PACED] += 1
                 out[_RATE] += rate
                 out[_RATE_SQ] += rate * rate
-                out[_NOISE] += 1.0 / (count - 1)
+                # Requests come in sessions: their number, not the requests', says how well a rate is known.
+                out[_NOISE] += 1.0 / s[_SESSIONS]
             fresh = True
             for u in range(units):
                 if orgs[u] == s[_ORG]:
@@ -174,7 +174,7 @@ def link_view(links: LinkTable, pools: I64, accounts: AccountTable, population: 
     whole = population.fired.sum(axis=0) / max(live.sum(), 1.0)
     base = np.where(live[:, None] >= 50, population.fired / np.maximum(live[:, None], 1.0), whole[None, :])
     _summarise(
-        pools, column.sizes, column.hashes, column.counts, large.firsts, large.lasts,
+        pools, column.sizes, column.hashes, column.counts, large.firsts,
         accounts.index.slot_keys, accounts.index.slot_rows, accounts.stats, accounts.template_keys,
         accounts.template_counts, base, now_ms, summary, fired, based,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A1: one template dominates an account, and its slots never repeat.
+"""A1: a few templates fill an account, and their slots never repeat.
 
 Purpose: prompt diversity seen from one account: a fixed skeleton over ever new items.
 Misses: prompts paraphrased per request; text without a shared head.
@@ -20,7 +20,7 @@ DISTINCT_SHARE_MIN = 0.8
 
 
 def judge(view: AccountView) -> Answer:
-    """Fire where one template holds most requests and prompts hardly repeat."""
+    """Fire where at most four templates hold most requests and prompts hardly repeat."""
     distinct = np.divide(view.prompts_distinct_lower, view.texts, out=np.zeros_like(view.texts), where=view.texts > 0)
     fires = (
         (view.requests >= REQUESTS_MIN)
@@ -38,7 +38,7 @@ def judge(view: AccountView) -> Answer:
 
 SIGNATURE = Signature(
     id="a1_template_dominance",
-    title="One template with ever new items fills the account",
+    title="A few templates with ever new items fill the account",
     family="content",
     unit="account",
     needs=("prompt_fp",),

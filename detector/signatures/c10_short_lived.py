@@ -15,7 +15,7 @@ from detector.signatures.contract import BASE_RATE_MIN, Answer, FactColumn, Link
 
 UNITS_MIN = 8.0
 YOUNG_RATE = 0.85
-YOUNG_MAX = 2.5
+YOUNG_MAX = 3.0
 TURNOVER_MIN = 0.15
 HISTORY_MS = 2 * 86_400_000
 TURNOVER_MAX = 3.0

@@ -49,7 +49,7 @@ def judge(view: LinkView) -> Answer:
     return Answer(np.round(np.where(eligible & ~popular, weight, 0.0), 6), facts)
 
 
-SIGNATURE_MAX = 4.5
+SIGNATURE_MAX = 5.0
 SIGNATURE = Signature(
     id="c1_shared_template",
     title="One text on many unrelated accounts",

@@ -59,7 +59,7 @@ class AccountView(NamedTuple):
     capped_share: F64
     lower_share: F64
     tool_share: F64
-    template_share_lower: F64
+    template_share_lower: F64  # of its four commonest templates, or of text that a pool shares
     prompts_distinct_lower: F64
     texts: F64
     hours: F64
@@ -92,7 +92,7 @@ class LinkView(NamedTuple):
     members: F64  # sampled accounts with a row
     units: F64  # sampled organisations
     program_share: F64
-    purity: F64  # mean share of a member's requests that carry the link
+    purity: F64  # mean share of a member's requests whose user text a pool shares, this link's at least
     rate_members: F64
     rate_log_sd: F64  # of ln(requests per day), counting noise removed
     young: F64  # units under seven days old
