@@ -28,6 +28,7 @@ from detector.records import (
     Window,
 )
 from detector.signatures.registry import BY_ID
+from detector.vocabulary import AlertStatus
 
 HOUR_MS = 3_600_000
 CRITICAL_ACCOUNTS = 1_000
@@ -76,7 +77,7 @@ def campaign_alert(
     """Build the current revision. `link_sizes` maps core links to (accounts, requests)."""
     identity = alert_id(campaign)
     members = sorted(f.name for f in campaign.followers.values() if f.joined_ms >= 0)
-    status = "resolved" if campaign.closed else "open" if campaign.revision == 0 else "updated"
+    status: AlertStatus = "resolved" if campaign.closed else "open" if campaign.revision == 0 else "updated"
     links = tuple(
         LinkSummary(
             kind=kind, value=value, accounts=link_sizes.get(key, (0, 0))[0], requests=link_sizes.get(key, (0, 0))[1]
@@ -87,7 +88,7 @@ def campaign_alert(
         alert_id=identity,
         revision=campaign.revision,
         dedup_key=f"{tenant}/{campaign.id}",
-        status=status,  # type: ignore[arg-type]
+        status=status,
         status_reason=campaign.closed or None,
         kind="campaign",
         signature_ids=campaign.signature_ids,
@@ -123,7 +124,7 @@ def campaign_alert(
         coverage=coverage,
         recommended_action="challenge" if campaign.contains else "throttle",
         decision_ids=decision_ids,
-        mode=settings.mode,  # type: ignore[arg-type]
+        mode=settings.mode,
         superseded_by=absorbed_by,
         runbook=f"deploy/runbooks/{campaign.signature_ids[0]}.md" if campaign.signature_ids else None,
         producer=Producer(version=__version__),

@@ -102,6 +102,21 @@ def match(rows, stats, pools, out):  # type: ignore[no-untyped-def]
     return hits
 
 
+@numba.njit(cache=True)
+def shared_text(rows, columns, stats, out):  # type: ignore[no-untyped-def]
+    """Say for each row whether one of the given link columns leads to a pool; returns how many do."""
+    n = 0
+    for i in range(rows.shape[0]):
+        out[i] = False
+        for j in range(columns.size):
+            r = rows[i, columns[j]]
+            if r >= 0 and stats[r, _POOL] > 0:
+                out[i] = True
+                n += 1
+                break
+    return n
+
+
 def agrees(campaign: Campaign, ids: U64, numbers: I64) -> npt.NDArray[np.bool_]:
     """Say which rows fit the core's profile: its programs, its single turns, its lack of tools."""
     fits = np.ones(len(ids), np.bool_)

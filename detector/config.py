@@ -15,6 +15,7 @@ import msgspec
 
 from detector.hashing import content_digest
 from detector.records import DetectorError
+from detector.vocabulary import Mode
 
 
 class ConfigError(DetectorError):
@@ -63,7 +64,7 @@ class DecisionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole tree. Times in milliseconds of event time."""
 
-    mode: str = "shadow"
+    mode: Mode = "shadow"
     pane_ms: int = 10_000
     discovery_ms: int = 60_000
     lateness_ms: int = 5_000

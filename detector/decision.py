@@ -20,7 +20,7 @@ from detector.config import DecisionSettings
 from detector.events import TIERS
 from detector.operators import AllowEntry
 from detector.records import ACTIONS, Decision, DecisionParams
-from detector.vocabulary import Action
+from detector.vocabulary import Action, Mode, Scope
 
 TIER_CEILING: dict[str, Action] = {"internal": "observe", "enterprise": "throttle"}
 THROTTLE = DecisionParams(requests_per_minute=2, retry_after_s=60)
@@ -75,7 +75,7 @@ def _is_containing(action: Action) -> bool:
 def propose(
     ledger: Ledger,
     *,
-    scope: str,
+    scope: Scope,
     value: str,
     tenant: str,
     tier_code: int,
@@ -83,7 +83,7 @@ def propose(
     now_ms: int,
     effective_ms: int,
     settings: DecisionSettings,
-    mode: str,
+    mode: Mode,
     config_hash: str,
     alert_id: str,
     campaign_id: str,
@@ -117,7 +117,7 @@ def propose(
         decision_id=first,
         seq=seq,
         tenant=tenant,
-        scope=scope,  # type: ignore[arg-type]
+        scope=scope,
         value=value,
         action=action,
         params=_PARAMS[action],
@@ -132,7 +132,7 @@ def propose(
         campaign_id=campaign_id,
         signature_ids=signature_ids,
         risk_score=risk_score,
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,
         config_hash=config_hash,
         fallback_action="throttle",
     )

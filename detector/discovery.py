@@ -19,6 +19,7 @@ from detector.accounts import A, AccountTable
 from detector.config import Settings
 from detector.links import LinkTable, P
 from detector.population import MATURE_REQUESTS, Population, stratum
+from detector.records import Fact
 from detector.signatures.contract import Answer, LinkView, Signature, pooled
 from detector.signatures.registry import ACCOUNT_SIGNATURES, LINK_SIGNATURES, SIGNATURES
 from detector.verdict import Judged, facts_at, weigh
@@ -86,7 +87,7 @@ def _totals(answers: list[tuple[Signature, Answer]], rows: int, settings: Settin
     return np.round(total, 6), families
 
 
-def items_at(answers: list[tuple[Signature, Answer]], row: int) -> Judged | list:  # type: ignore[type-arg]
+def items_at(answers: list[tuple[Signature, Answer]], row: int) -> list[tuple[Signature, float, dict[str, Fact]]]:
     """Collect one pool's (signature, log-odds, facts)."""
     return [(s, float(a.log_odds[row]), facts_at(a, row)) for s, a in answers if a.log_odds[row] != 0]
 
@@ -112,7 +113,7 @@ def judge_pools(
     answers = _answers(view, active)
     total, families = _totals(answers, pools.size, settings)
     hot = np.flatnonzero((total >= settings.verdict.threshold) & (families >= settings.verdict.families_min))
-    accused = [Accused(int(pools[i]), weigh(items_at(answers, i), settings.verdict)) for i in hot.tolist()]  # type: ignore[arg-type]
+    accused = [Accused(int(pools[i]), weigh(items_at(answers, i), settings.verdict)) for i in hot.tolist()]
     keys = links.index.keys[links.pools[pools[hot], P.LINK]].tolist() if hot.size else []
     order = sorted(range(len(accused)), key=lambda i: (-accused[i].judged.verdict.log_odds, keys[i]))
     return [accused[i] for i in order]
@@ -130,7 +131,7 @@ def explain_pool(
 ) -> Judged:
     """Judge one pool now, whatever it shows, with all its evidence."""
     view = link_view(links, np.array([pool]), accounts, population, now_ms=now_ms)
-    return weigh(items_at(_answers(view, active), 0), settings.verdict)  # type: ignore[arg-type]
+    return weigh(items_at(_answers(view, active), 0), settings.verdict)
 
 
 def coverage(

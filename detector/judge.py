@@ -17,7 +17,7 @@ from detector.accounts import A, AccountTable
 from detector.campaigns import Campaign
 from detector.config import Settings, config_hash
 from detector.frames import COVERED_FIELDS, ID, IDS, LINKS_FIRST, NUM, Flag, Frame
-from detector.links import KINDS, TEXT_KINDS, L, LinkTable, P, shared_text
+from detector.links import KINDS, TEXT_KINDS, L, LinkTable, P
 from detector.models import PopulationModel
 from detector.operators import AllowEntry
 from detector.panes import NEVER, Pane, PaneBuffer, Refused, newest
@@ -135,7 +135,7 @@ class Judge:
 
     def _merge(self, pane: Pane) -> None:
         pinned_accounts, pinned_links = self._pinned()
-        names = _names_of(pane)
+        names = pane.names_of
         self.links.rotate(pane.end_ms)
         self.links.make_room_for_pools(pinned_links)
         account_rows = self.accounts.admit(
@@ -148,7 +148,7 @@ class Judge:
         link_rows = self.links.admit(pane.ids, _LINK_COLUMNS, names, pinned=pinned_links)
         self.links.fold(link_rows, pane.ids, pane.numbers)
         shared = np.empty(len(link_rows), np.bool_)
-        if shared_text(link_rows, _USER_TEXT_COLUMNS, self.links.stats, shared):
+        if campaigns.shared_text(link_rows, _USER_TEXT_COLUMNS, self.links.stats, shared):
             np.add.at(self.accounts.stats[:, A.SHARED], account_rows[shared & (account_rows >= 0)], 1)
         self.first_ms = min(self.first_ms, int(pane.numbers[0, NUM.TIME]))
         self.last_ms = max(self.last_ms, int(pane.numbers[-1, NUM.TIME]))
@@ -272,7 +272,7 @@ class Judge:
         samples: list[tuple[str, int, str]] = []
         for pane in reversed(self.recent):
             hits = np.flatnonzero(np.isin(pane.ids[:, _LINK_COLUMNS], core).any(axis=1))
-            names = _names_of(pane)
+            names = pane.names_of
             for row in reversed(hits.tolist()):
                 account = names(pane.ids[row : row + 1, ID.ACCOUNT])[0] or b""
                 samples.append((pane.event_id(row), int(pane.numbers[row, NUM.TIME]), account.decode()))
@@ -384,20 +384,3 @@ class Judge:
     def members(self) -> list[Member]:
         """List the members of every campaign, ended ones first."""
         return self.closed_members + [m for _, c in sorted(self.campaigns.items()) for m in self.members_of(c)]
-
-
-def _names_of(pane: Pane):  # type: ignore[no-untyped-def]
-    """Look digests up in the dictionaries of the frames that the pane came from."""
-
-    def names(keys: U64) -> list[bytes | None]:
-        out: list[bytes | None] = [None] * keys.size
-        for frame, _, _ in pane.parts:
-            if frame.name_digests.size == 0:
-                continue
-            at = np.minimum(np.searchsorted(frame.name_digests, keys), frame.name_digests.size - 1)
-            for i in np.flatnonzero(frame.name_digests[at] == keys).tolist():
-                if out[i] is None:
-                    out[i] = str(frame.names[int(at[i])].as_py()).encode()
-        return out
-
-    return names

@@ -21,9 +21,10 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from detector.admission import GENERATION_TAGS, knock
 from detector.config import TableSettings
 from detector.frames import ID, IDS, LINKS_FIRST, NUM, Flag
-from detector.index import KeyIndex, NamesOf, find
+from detector.index import KeyIndex, NamesOf
 from detector.sketches import bottom_k, histogram, hyperloglog
 from detector.sketches.columns import kernel
 
@@ -33,7 +34,6 @@ I64 = npt.NDArray[np.int64]
 SMALL_K = 8
 POOL_K = 128
 POOL_REGISTERS = 256
-GENERATION_TAGS = 8
 EVICT_SHARE = 16
 YOUNG_MS = 7 * 86_400_000
 HOUR_MS = 3_600_000
@@ -137,60 +137,6 @@ _FIRST_LINK = LINKS_FIRST
 
 
 @kernel
-def seen_by_another(gate, load, generation, key, account):  # type: ignore[no-untyped-def]
-    """Note that `account` showed `key`; say whether another account showed it before.
-
-    `gate` is uint32[buckets, 16]: a bucket is one cache line, its halves the two
-    generations. A tag is 16 bits of the key above 16 bits of the account.
-    """
-    bucket = gate[(key >> np.uint64(20)) & np.uint64(gate.shape[0] - 1)]
-    key_tag = np.uint32(key & np.uint64(0xFFFF))
-    account_tag = np.uint32(account & np.uint64(0xFFFF))
-    tag = (key_tag << np.uint32(16)) | account_tag | np.uint32(1)
-    empty = -1
-    known = False
-    for side in range(2):
-        base = GENERATION_TAGS * (generation ^ side)
-        for i in range(GENERATION_TAGS):
-            held = bucket[base + i]
-            if held == 0:
-                if side == 0:
-                    empty = base + i
-                break
-            if held >> np.uint32(16) == key_tag:
-                if held != tag:
-                    return True
-                known = known or side == 0
-    if not known:
-        if empty < 0:
-            empty = GENERATION_TAGS * generation + np.int64((key >> np.uint64(16)) & np.uint64(GENERATION_TAGS - 1))
-        else:
-            load[0] += 1
-        bucket[empty] = tag
-    return False
-
-
-@numba.njit(cache=True)
-def knock(slot_keys, slot_rows, ids, columns, gate, load, generation, rows_out, keys_out, at_out):  # type: ignore[no-untyped-def]
-    """Map every (row, link column) to its link row (-1 absent), and list the keys that the gate admits."""
-    n = 0
-    for i in range(ids.shape[0]):
-        account = ids[i, _I_ACCOUNT]
-        for j in range(columns.size):
-            key = ids[i, columns[j]]
-            if key == 0:
-                rows_out[i, j] = -1
-                continue
-            row = find(slot_keys, slot_rows, key)
-            rows_out[i, j] = row
-            if row < 0 and seen_by_another(gate, load, generation, key, account):
-                keys_out[n] = key
-                at_out[n] = i * columns.size + j
-                n += 1
-    return n
-
-
-@kernel
 def _pool_event(pool, ids, numbers, i, time, counted, pools, hours, orgs, subnets, payments, prompts):  # type: ignore[no-untyped-def]
     p = pools[pool]
     if p[_P_REQUESTS] == 0:
@@ -289,21 +235,6 @@ def fold(  # type: ignore[no-untyped-def]
                     n_touched += 1
                 _pool_event(pool, ids, numbers, i, time, counted, pools, hours, orgs, subnets, payments, prompts)
     return n_touched
-
-
-@numba.njit(cache=True)
-def shared_text(rows, columns, stats, out):  # type: ignore[no-untyped-def]
-    """Say for each row whether one of the given link columns leads to a pool; returns how many do."""
-    n = 0
-    for i in range(rows.shape[0]):
-        out[i] = False
-        for j in range(columns.size):
-            r = rows[i, columns[j]]
-            if r >= 0 and stats[r, _POOL] > 0:
-                out[i] = True
-                n += 1
-                break
-    return n
 
 
 class Sample:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from detector.frames import ID, NUM, Frame
 from detector.records import DetectorError
+from detector.vocabulary import RejectReason
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -56,7 +57,7 @@ class Refused(NamedTuple):
 
     source: str
     position: int
-    reason: str
+    reason: RejectReason
 
 
 class Pane(NamedTuple):
@@ -76,6 +77,18 @@ class Pane(NamedTuple):
                 return frame, start + at
             at -= stop - start
         raise IndexError(f"row {row} is beyond the pane's {len(self.order)} rows")
+
+    def names_of(self, keys: U64) -> list[bytes | None]:
+        """Look digests up in the dictionaries of the frames that the rows came from."""
+        out: list[bytes | None] = [None] * keys.size
+        for frame, _, _ in self.parts:
+            if frame.name_digests.size == 0:
+                continue
+            at = np.minimum(np.searchsorted(frame.name_digests, keys), frame.name_digests.size - 1)
+            for i in np.flatnonzero(frame.name_digests[at] == keys).tolist():
+                if out[i] is None:
+                    out[i] = str(frame.names[int(at[i])].as_py()).encode()
+        return out
 
     def event_id(self, row: int) -> str:
         """Name the event of a canonical row."""
@@ -175,7 +188,7 @@ class PaneBuffer:
         if dropped.any():
             self.late += int(late.sum())
             for i in np.flatnonzero(dropped).tolist():
-                reason = "late" if late[i] else "future_time"
+                reason: RejectReason = "late" if late[i] else "future_time"
                 self.refused.append(Refused(name, int(frame.positions[start + i]), reason))
         panes = times // self.pane_ms
         if not dropped.any() and (panes.size < 2 or bool((panes[1:] >= panes[:-1]).all())):

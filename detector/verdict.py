@@ -10,6 +10,9 @@ Source: naive Bayes with capped log-likelihood ratios, Good (1950).
 
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from detector.config import VerdictSettings
 from detector.records import Evidence, Fact, Verdict
 from detector.signatures.contract import Answer, Signature
@@ -32,10 +35,11 @@ class Judged(NamedTuple):
 def facts_at(answer: Answer, row: int) -> dict[str, Fact]:
     """Take one row's facts out of an answer's columns, rounded."""
 
-    def at(column: object) -> float | None:
+    def at(column: npt.ArrayLike | None) -> float | None:
         if column is None:
             return None
-        value = float(column[row]) if hasattr(column, "__getitem__") else float(column)  # type: ignore[arg-type]
+        numbers = np.asarray(column, np.float64)
+        value = float(numbers if numbers.ndim == 0 else numbers[row])
         return round(value, 6) if value == value and abs(value) != float("inf") else None  # noqa: PLR0124 - NaN test
 
     facts = {}

@@ -19,6 +19,7 @@ from detector.population import MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Populat
 from detector.signatures.contract import AccountView, LinkView, wilson_lower
 from detector.signatures.registry import ACCOUNT_SIGNATURES
 from detector.sketches import bottom_k, hyperloglog
+from detector.sketches.columns import kernel
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -34,8 +35,8 @@ PACED_REQUESTS_MIN = 4
 _MEMBERS, _UNITS, _PROGRAM, _PURITY, _PACED, _RATE, _RATE_SQ, _NOISE, _YOUNG, _AGED, _GONE, _BORN, _COLLIDE = range(13)
 _SUMMARY = 13
 (_ORG, _CREATED, _FIRST, _LAST, _REQUESTS, _PROGRAM_OF, _FIRED, _SHARED, _SESSIONS) = (
-    int(A.ORG), int(A.CREATED), int(A.FIRST), int(A.LAST), int(A.REQUESTS), int(A.PROGRAM), int(A.FIRED), int(A.SHARED), int(A.SESSIONS),
-)  # fmt: skip
+    int(a) for a in (A.ORG, A.CREATED, A.FIRST, A.LAST, A.REQUESTS, A.PROGRAM, A.FIRED, A.SHARED, A.SESSIONS)
+)
 _WEEK_MS = 7 * DAY_MS
 
 
@@ -80,6 +81,20 @@ def account_view(table: AccountTable, rows: I64, population: Population) -> Acco
         elicited_base=population.elicited / known,
         model_score=np.where(score > 0, score / 65_536.0, np.nan),
     )
+
+
+@kernel
+def _agreement(programs, templates, units):  # type: ignore[no-untyped-def]
+    """Count the units behind the commonest program, and the ordered pairs whose main templates agree."""
+    best = 0
+    agree = 0
+    for u in range(units):
+        same = 0
+        for v in range(units):
+            same += programs[v] == programs[u]
+            agree += v != u and templates[v] == templates[u] and templates[v] != 0
+        best = max(best, same)
+    return best, agree
 
 
 @numba.njit(cache=True)
@@ -151,14 +166,7 @@ def _summarise(  # type: ignore[no-untyped-def]
                     based[i, b] += base[stratum, b]
                 based[i, SIGNATURE_BITS] += 1
         out[_UNITS] = units
-        best = 0
-        agree = 0
-        for u in range(units):
-            same = 0
-            for v in range(units):
-                same += programs[v] == programs[u]
-                agree += v != u and templates[v] == templates[u] and templates[v] != 0
-            best = max(best, same)
+        best, agree = _agreement(programs, templates, units)
         out[_PROGRAM] = best
         out[_COLLIDE] = agree / max(units * (units - 1), 1)
 

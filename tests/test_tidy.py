@@ -23,12 +23,25 @@ FUNCTION_LINES_MAX = 70
 # Imports go down this table, or sideways within a row without a cycle.
 LAYERS = (
     ("vocabulary", "records", "operators", "config", "hashing"),
-    ("events", "schemas", "decode", "fingerprint", "formats", "frames", "encode", "sketches", "panes", "index"),
+    (
+        "events",
+        "schemas",
+        "decode",
+        "fingerprint",
+        "formats",
+        "frames",
+        "encode",
+        "sketches",
+        "panes",
+        "index",
+        "admission",
+    ),
     ("accounts", "links", "population"),
     ("signatures",),
     # models and views evaluate what signatures declare, so they stand above them.
     ("models", "views", "campaigns", "verdict", "alerts", "decision"),
     ("judge", "discovery"),
+    ("snapshot",),
     ("runtime", "tuning", "enforce"),
     ("cli", "__main__"),
 )

@@ -130,8 +130,14 @@ def _time_of(output: Output) -> int:
 
 
 def _refusal(refused: Refused, tenant: str) -> Reject:
-    place = "offset" if refused.source.endswith(".parquet") else "line"
-    return Reject(source=refused.source, reason=refused.reason, tenant=tenant, **{place: refused.position})  # type: ignore[arg-type]
+    table = refused.source.endswith(".parquet")
+    return Reject(
+        source=refused.source,
+        reason=refused.reason,
+        tenant=tenant,
+        line=None if table else refused.position,
+        offset=refused.position if table else None,
+    )
 
 
 def replay(

@@ -23,8 +23,8 @@ TURNOVER_MAX = 3.0
 
 def judge(view: LinkView) -> Answer:
     """Add the excess of young organisations and, given history, deaths that births replace."""
-    p0 = np.clip(view.young_base, BASE_RATE_MIN, 0.8)
-    k, n = view.young, view.age_known
+    p0 = np.clip(np.nan_to_num(view.young_base, nan=YOUNG_RATE), BASE_RATE_MIN, 0.8)
+    k, n = np.nan_to_num(view.young), np.nan_to_num(view.age_known)
     ratio = k * np.log(YOUNG_RATE / p0) + (n - k) * np.log((1 - YOUNG_RATE) / (1 - p0))
     young = np.where(n >= UNITS_MIN, np.clip(ratio, -1.0, YOUNG_MAX), 0.0)
     members = np.maximum(view.members, 1.0)
