@@ -183,7 +183,7 @@ def _firm(
         life=life,
         day_shape=day_shape,
     )
-    endless = shuffled(setting.generator(name + " texts"), texts=texts, side=side)
+    endless = shuffled(setting, name=name, texts=texts, side=side)
     items = single_items(endless, count=pool_size(setting, rhythm=beat), template=template)
     return Population(
         name,

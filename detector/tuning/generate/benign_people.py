@@ -9,9 +9,10 @@ import numpy as np
 
 from detector.tuning.generate import network
 from detector.tuning.generate.accounts import Habit, draw, heavy_tail
-from detector.tuning.generate.pools import Drawer
+from detector.tuning.generate.pools import Drawer, Item
 from detector.tuning.generate.population import (
     POPULAR_SHARE,
+    SLOT_CHARS_MAX,
     Setting,
     conversation_items,
     drawer,
@@ -26,9 +27,11 @@ from detector.tuning.generate.population import (
 )
 from detector.tuning.generate.rates import AGENT_OUT, ARENA_OUT, CHAT_OUT, CODE_OUT, TUTOR_OUT
 from detector.tuning.generate.sessions import Population, conversations, fresh, talk
+from detector.tuning.generate.texts import cut
 from detector.tuning.generate.wording import ASSISTANT, system_of
 
 HARNESS_WIDTH = 8
+POPULAR_QUESTIONS = 120
 _CHAT_SYSTEM = (
     "You are ChatDesk, an assistant for everyday questions. Be friendly and clear, ask when something is unclear, "
     "and say so when you do not know."
@@ -99,9 +102,10 @@ RESEARCHER = DEVELOPER._replace(tiers=(10, 8, 30, 46, 6), tools=0.1, structured=
 def _popular(setting: Setting) -> Drawer:
     """Role prompts and questions that unrelated people send word for word."""
     side = setting.corpus.benign
-    texts = [*side.personas, *side.people[:120]]
-    rng = setting.generator("popular")
-    return drawer(setting, items=single_items(shuffled(rng, texts=texts, side=side), count=len(texts)))
+    texts = [*side.personas, *side.people[:POPULAR_QUESTIONS]]  # the first are the most common
+    setting.builder.taken.update(texts)
+    items = [Item("", cut(text, chars_max=SLOT_CHARS_MAX), "", group=at) for at, text in enumerate(texts)]
+    return drawer(setting, items=items)
 
 
 def _chatters(setting: Setting, *, name: str, count: int, dense: bool, popular: Drawer) -> Population:
@@ -219,7 +223,7 @@ def _customers(setting: Setting, *, name: str, template: str, output: int, count
         single=True,
     )
     size = pool_size(setting, rhythm=beat)
-    texts = shuffled(setting.generator(name + " texts"), texts=side.people, side=side)
+    texts = shuffled(setting, name=name, texts=side.people, side=side)
     chooser = fresh(drawer(setting, items=single_items(texts, count=size, template=template)))
     return Population(
         name, campaign="", accounts=made, rhythm=beat, chooser=chooser, rates=setting.rates, seed=setting.seed
@@ -251,7 +255,7 @@ def _harness(setting: Setting, *, count: int) -> Population:
     size = max(pool_size(setting, rhythm=beat) // HARNESS_WIDTH, 8)
     openings = [*side.published, *side.people]
     items = conversation_items(
-        setting.generator("coding_harness texts"), side=side, openings=openings, count=size, width=HARNESS_WIDTH
+        setting, name="coding_harness", side=side, openings=openings, count=size, width=HARNESS_WIDTH
     )
     chooser = conversations(drawer(setting, items=items, width=HARNESS_WIDTH))
     return Population(

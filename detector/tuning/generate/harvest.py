@@ -115,7 +115,7 @@ def templated(setting: Setting, *, harvest: Harvest) -> Population:
     beat = beat._replace(sessions_per_day=np.full(count, harvest.requests_per_day * setting.scale) / beat.turns)
     size = pool_size(setting, rhythm=beat)
     fixed = templates(rng, setting=setting)
-    texts = shuffled(setting.generator(harvest.name + " slots"), texts=[*side.people, *side.published], side=side)
+    texts = shuffled(setting, name=harvest.name + " slots", texts=[*side.people, *side.published], side=side)
     items = []
     for at in range(size):
         head, tail = fixed[at % len(fixed)]

@@ -88,6 +88,7 @@ class Builder:
         self.items: list[Item] = []
         self.pools: list[Pool] = []
         self.systems: list[str] = []
+        self.taken: set[str] = set()  # texts that went out as found
         self._system_at: dict[str, int] = {}
 
     def pool(self, items: Iterable[Item], *, width: int = 1) -> Pool:

@@ -17,7 +17,7 @@ from detector.tuning.generate.network import Network
 from detector.tuning.generate.pools import Builder, Drawer, Item
 from detector.tuning.generate.rates import ZONES, Rates
 from detector.tuning.generate.sessions import Rhythm, name_seed
-from detector.tuning.generate.texts import Corpus, Side, cut, endless, recombine
+from detector.tuning.generate.texts import Corpus, Side, cut, endless
 from detector.tuning.generate.wording import Wording, split_slot
 
 FLAT = ZONES  # the profile row that knows no hour
@@ -112,16 +112,17 @@ def rhythm(
     )
 
 
-def shuffled(rng: np.random.Generator, *, texts: Sequence[str], side: Side) -> Iterator[str]:
-    """Texts without end, in an order of their own."""
-    return endless(texts, vocabulary=side.vocabulary, order=rng.permutation(len(texts)).tolist())
+def shuffled(setting: Setting, *, name: str, texts: Sequence[str], side: Side) -> Iterator[str]:
+    """Texts without end for one population, in an order of their own."""
+    order = setting.generator(name + " texts").permutation(len(texts)).tolist()
+    return endless(texts, vocabulary=side.vocabulary, order=order, salt=name_seed(name), taken=setting.builder.taken)
 
 
 def pool_size(setting: Setting, *, rhythm: Rhythm) -> int:
     """Distinct texts that a population's requests call for, within the bound."""
     lived_days = (np.minimum(rhythm.until_ms, setting.stop_ms) - np.maximum(rhythm.from_ms, setting.start_ms)) / DAY_MS
     expected = float((rhythm.sessions_per_day * np.maximum(lived_days, 0) * rhythm.turns).sum())
-    return int(np.clip(expected * 1.15 + 16, 32, setting.texts_max))
+    return int(np.clip(expected * 1.2 + 64, 32, setting.texts_max))
 
 
 def single_items(texts: Iterator[str], *, count: int, template: str = "{}", first_group: int = 0) -> list[Item]:
@@ -137,16 +138,15 @@ def drawer(setting: Setting, *, items: list[Item], width: int = 1) -> Drawer:
 
 def people_drawer(setting: Setting, *, name: str, side: Side, texts: Sequence[str], count: int) -> Drawer:
     """A pool of bare texts."""
-    rng = setting.generator(name + " texts")
-    return drawer(setting, items=single_items(shuffled(rng, texts=texts, side=side), count=count))
+    return drawer(setting, items=single_items(shuffled(setting, name=name, texts=texts, side=side), count=count))
 
 
 def conversation_items(
-    rng: np.random.Generator, *, side: Side, openings: Sequence[str], count: int, width: int
+    setting: Setting, *, name: str, side: Side, openings: Sequence[str], count: int, width: int
 ) -> list[Item]:
     """Conversations whose prompt grows: the task, then what tools and the user add, turn after turn."""
-    tasks = shuffled(rng, texts=openings, side=side)
-    replies = shuffled(rng, texts=[*side.documents, *side.later], side=side)
+    tasks = shuffled(setting, name=name, texts=openings, side=side)
+    replies = shuffled(setting, name=name + " replies", texts=[*side.documents, *side.later], side=side)
     out = []
     for group in range(count):
         text = cut(next(tasks), chars_max=900)
@@ -160,8 +160,3 @@ def conversation_items(
 def with_system(accounts: Accounts, *, systems: I64) -> Accounts:
     """The accounts with their system prompts (indices, -1 none)."""
     return accounts._replace(system=systems)
-
-
-def rebuilt(text: str, *, seed: int, side: Side) -> str:
-    """A text of the same build; for what must exist once per account."""
-    return recombine(text, seed=seed, vocabulary=side.vocabulary)

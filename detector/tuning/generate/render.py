@@ -142,6 +142,7 @@ def render(
         "event_time": pa.array(rows.time_ms),
         "request_model": pa.array(who.MODELS).take(model),
         "response_model": pa.array([f"{name}-2026-02" for name in who.MODELS]).take(model),
+        "tenant": pa.array(["default"] * count),
         "operation": pa.array(["chat"] * count),
         "conversation_id": masked(hex_strings(conversation, prefix="conv_"), keep=mode > 0),
         "turn_index": spoken,

@@ -43,11 +43,11 @@ WEEK_S = 7 * 86_400
 WHOLE_TRACES = ("vtc_arena_arrivals.csv.gz", "agent_calls_taubench.csv.gz")
 CLIENT_TRACES = ("servegen_m_small_client_rates.csv.gz", "servegen_m_small_client_lengths.csv.gz")
 
-DEMO_ACCOUNTS = 700
-DEMO_ATTACKERS = 44
+DEMO_ACCOUNTS = 560
+DEMO_ATTACKERS = 40
 DEMO_DAYS = 2.0
 DEMO_SCALE = 0.2
-DEMO_REQUESTS_PER_DAY = 24.0
+DEMO_REQUESTS_PER_DAY = 60.0
 DEMO_SEED = 20_261_121
 
 

@@ -12,9 +12,9 @@ Limits: rows without `prompt` text are skipped; texts are cut at 12,000 characte
 import gzip
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -75,7 +75,7 @@ def side_of(row_id: str, *, kind: str) -> str:
     return "attack" if fraction(row_id.split("#", maxsplit=1)[0], salt="side") < ATTACK_SHARES[kind] else "benign"
 
 
-def read_rows(folder: Path) -> Iterator[dict[str, object]]:
+def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
     """Rows of every prompt file below `folder`, files in order of name.
 
     Raises `FileNotFoundError` when there is none.
@@ -93,7 +93,7 @@ def read_rows(folder: Path) -> Iterator[dict[str, object]]:
                 yield row
 
 
-def _side(rows: Sequence[dict[str, object]]) -> Side:
+def _side(rows: Sequence[dict[str, Any]]) -> Side:
     people: list[str] = []
     later: list[str] = []
     published: list[str] = []
@@ -104,7 +104,7 @@ def _side(rows: Sequence[dict[str, object]]) -> Side:
     templates: list[tuple[str, str]] = []
     for row in rows:
         text, source, kind = str(row["prompt"])[:CHARS_MAX], str(row.get("source", "")), row["kind"]
-        later += [str(t)[:CHARS_MAX] for t in row.get("later_prompts") or () if str(t).strip()]  # type: ignore[attr-defined]
+        later += [str(t)[:CHARS_MAX] for t in row.get("later_prompts") or () if str(t).strip()]
         if kind == "human":
             (personas if source.startswith("awesome") else people).append(text)
         elif source == "harvest_templates":
@@ -197,19 +197,26 @@ def recombine(text: str, *, seed: int, vocabulary: Sequence[str]) -> str:
     return "".join(pieces)
 
 
-def endless(texts: Sequence[str], *, vocabulary: Sequence[str], order: Sequence[int]) -> Iterator[str]:
-    """Every text once in the given order, then recombined ones for ever."""
+def endless(
+    texts: Sequence[str], *, vocabulary: Sequence[str], order: Sequence[int], salt: int, taken: set[str]
+) -> Iterator[str]:
+    """Every text once in the given order, then recombined ones for ever.
+
+    A text in `taken` is recombined at once, and what goes out as found is added: however many
+    populations draw from the same rows, each row is sent as found by one of them only. `salt`
+    tells their recombinations apart.
+    """
     turn = 0
     while True:
         for at in order:
-            # A seed of its own for each text and turn: no two texts exchange the same words.
-            yield recombine(texts[at], seed=mix(at, seed=turn) | 1 << 63 if turn else 0, vocabulary=vocabulary)
+            text = texts[at]
+            if turn or text in taken:
+                # A seed of its own for each text, turn and population: no two exchange the same words.
+                yield recombine(text, seed=mix(at, seed=turn ^ salt << 20) | 1 << 63, vocabulary=vocabulary)
+            else:
+                taken.add(text)
+                yield text
         turn += 1
-
-
-def take(texts: Iterator[str], *, count: int) -> list[str]:
-    """The next `count` texts of an endless row of them."""
-    return [next(texts) for _ in range(count)]
 
 
 def cut(text: str, *, chars_max: int) -> str:
@@ -217,8 +224,3 @@ def cut(text: str, *, chars_max: int) -> str:
     if len(text) <= chars_max:
         return text
     return text[:chars_max].rsplit(" ", 1)[0]
-
-
-def joined(texts: Iterable[str]) -> str:
-    """Paragraphs into one text."""
-    return "\n\n".join(texts)
