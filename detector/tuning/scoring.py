@@ -37,7 +37,8 @@ def read_labels(path: Path) -> Labels:
         if path.suffix == ".parquet":
             return labels_from(pyarrow.parquet.read_table(path))
         # Every column as text: an account named 007 keeps its noughts.
-        names = path.open("rb").readline().decode().strip().replace('"', "").split(",")
+        with path.open("rb") as file:
+            names = file.readline().decode().strip().replace('"', "").split(",")
         as_text = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
         return labels_from(pyarrow.csv.read_csv(path, convert_options=as_text))
     except (pa.ArrowInvalid, ValueError) as wrong:

@@ -14,7 +14,9 @@ import pyarrow.csv
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from detector.__main__ import app
 from detector.events import SCHEMA
 from detector.fingerprint import fingerprint
 from detector.hashing import DEVELOPMENT_KEY
@@ -340,3 +342,16 @@ def test_the_committed_demo_log_is_what_its_command_makes() -> None:
     )
     assert labels.column("account_id").to_pylist() == world.labels.column("account_id").to_pylist()
     assert (texts.PACKAGED / "events.jsonl.zst").stat().st_size < 1_500_000
+
+
+def test_the_command_writes_a_log_and_names_wrong_values(tmp_path: Path) -> None:
+    runner = CliRunner()
+    small_world = ["--accounts", "60", "--days", "0.2", "--format", "parquet"]
+    done = runner.invoke(app, ["generate", "benign", "--out", str(tmp_path / "log"), *small_world])
+    assert done.exit_code == 0
+    assert (tmp_path / "log" / "events.parquet").exists()
+    wrong = runner.invoke(app, ["generate", "benign", "--out", str(tmp_path / "log"), "--days", "-1"])
+    assert wrong.exit_code == 2
+    assert "days=-1" in wrong.stderr
+    raw = runner.invoke(app, ["generate", "benign", "--out", str(tmp_path), *small_world, "--raw"])
+    assert raw.exit_code == 2
