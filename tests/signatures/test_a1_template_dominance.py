@@ -1,4 +1,4 @@
-"""A1: one template fills the account, its items are new each time."""
+"""A1: a few templates fill the account, its items are new each time."""
 
 from typing import Any
 

@@ -84,6 +84,10 @@ def test_quiet_on_a_class_behind_one_prefix() -> None:
 
 def test_counts_by_lower_bounds_only() -> None:
     assert judge(SIGNATURE, **POOL | {"orgs_lower": ORGS_MIN - 1}) == 0.0
+    some = POOL | {"orgs_lower": (ORGS_MIN + ORGS_FULL) / 2}
+    assert judge(SIGNATURE, **some) == judge(SIGNATURE, **some | {"orgs": 1e6})
+    # Nor does an uncertain count make a text public property.
+    assert judge(SIGNATURE, **POOL | {"age_ms": OLD_MS, "population": POOL["orgs"] / POPULAR_SHARE}) > 0.0
 
 
 def test_evaded_by_a_paraphrase_per_account() -> None:

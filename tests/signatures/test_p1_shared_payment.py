@@ -48,6 +48,15 @@ def test_evaded_by_a_virtual_card_for_each_account() -> None:
     assert judge(SIGNATURE, kind="template_fp", **CROWD, **one_each) == 0.0
 
 
+def test_the_uncertain_count_of_accounts_never_accuses() -> None:
+    least = {"accounts_lower": ACCOUNTS_MIN, "payments_upper": 2 * ACCOUNTS_MIN / (PER_PAYMENT_MIN + PER_PAYMENT_FULL)}
+    for kind in ("payment_fp", "template_fp"):
+        weight = judge(SIGNATURE, kind=kind, accounts=ACCOUNTS_MIN, **least)
+        assert 0.0 < weight < LOG_ODDS_MAX
+        assert judge(SIGNATURE, kind=kind, accounts=1e6, **least) == weight
+        assert judge(SIGNATURE, kind=kind, accounts=1e6, **least | {"accounts_lower": ACCOUNTS_MIN - 1}) == 0.0
+
+
 def test_the_uncertain_count_of_payments_never_accuses() -> None:
     few, many = CROWD["accounts_lower"] / (2 * PER_PAYMENT_MIN), 2 * CROWD["accounts_lower"] / PER_PAYMENT_MIN
     assert judge(SIGNATURE, **CROWD, payments=few, payments_upper=few) > 0.0

@@ -29,8 +29,6 @@ COLUMNS_FREE = ("misses", "confuses", "thresholds")
 # What the catalogue gives in the column `strength`; the others it argues for by name.
 STRENGTHS = frozenset({"LOG_ODDS_MAX", "SIGNATURE_MAX"})
 WHOLES = (("elicited", "elicitation_known"), ("young", "age_known"), ("gone", "members"), ("born", "members"))
-# Counts and a clipped rate, which views always give; test_c10_short_lived.py says what unknown ones do.
-ALWAYS_KNOWN = frozenset({"young", "young_base"})
 EVERY = pytest.mark.parametrize("signature", SIGNATURES, ids=lambda s: s.id)
 View = AccountView | LinkView
 
@@ -114,7 +112,7 @@ def values_of(name: str, *, usual: float) -> st.SearchStrategy[Any]:
         known = [0.0, 0.3, 0.85, 1.0]
     elif "log" in name:
         known = [0.0, 1.0, 8.0, 40.0]
-    one = st.sampled_from([usual, *known] if name in ALWAYS_KNOWN else [usual, *known, NAN])
+    one = st.sampled_from([usual, *known, NAN])
     return one if name in SCALARS else st.lists(one, min_size=3, max_size=3)
 
 
