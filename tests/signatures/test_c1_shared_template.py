@@ -84,7 +84,7 @@ def test_quiet_on_a_class_behind_one_prefix() -> None:
 
 def test_counts_by_lower_bounds_only() -> None:
     assert judge(SIGNATURE, **POOL | {"orgs_lower": ORGS_MIN - 1}) == 0.0
-    some = POOL | {"orgs_lower": (ORGS_MIN + ORGS_FULL) / 2}
+    some = POOL | {"orgs": 2 * ORGS_MIN, "orgs_lower": 2 * ORGS_MIN}
     assert judge(SIGNATURE, **some) == judge(SIGNATURE, **some | {"orgs": 1e6})
     # Nor does an uncertain count make a text public property.
     assert judge(SIGNATURE, **POOL | {"age_ms": OLD_MS, "population": POOL["orgs"] / POPULAR_SHARE}) > 0.0
