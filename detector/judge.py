@@ -20,7 +20,7 @@ from detector.frames import COVERED_FIELDS, ID, IDS, LINKS_FIRST, NUM, Flag, Fra
 from detector.links import KINDS, TEXT_KINDS, L, LinkTable, P
 from detector.models import PopulationModel
 from detector.operators import AllowEntry
-from detector.panes import NEVER, Pane, PaneBuffer, Refused, newest
+from detector.panes import NEVER, Pane, PaneBuffer, Recent, Refused
 from detector.population import Population
 from detector.records import SAMPLES_MAX, Alert, Coverage, Decision, Member, SignatureOff
 from detector.sketches import bottom_k
@@ -31,7 +31,7 @@ I64 = npt.NDArray[np.int64]
 Output = Alert | Decision
 _LINK_COLUMNS = np.arange(LINKS_FIRST, IDS)
 _USER_TEXT_COLUMNS = np.concatenate([[int(ID.TEMPLATE)], np.arange(int(ID.ANCHOR), IDS)]) - LINKS_FIRST
-RECENT_ROWS_MAX = 4_096
+RECENT_ROWS_MAX = 1_024
 ACTIVE_EVERY_MS = 600_000
 DAY_MS = 86_400_000
 
@@ -60,7 +60,7 @@ class Judge:
         self.active_accounts = 0
         self.active_counted_ms = NEVER
         self.discovered_ms = NEVER  # end of the last discovery interval
-        self.recent: list[Pane] = []
+        self.recent = Recent(RECENT_ROWS_MAX)
         self.outputs: list[Output] = []
         self.closed_members: list[Member] = []
 
@@ -156,7 +156,7 @@ class Judge:
         self.population.elicitation_known += int(((flags & int(Flag.ELICITATION_KNOWN)) != 0).sum())
         self.population.elicited += int(((flags & int(Flag.ELICITED)) != 0).sum())
         self.present |= int(np.bitwise_or.reduce(pane.numbers[:, NUM.FIELDS]))
-        self.recent = newest([*self.recent, pane], rows_max=RECENT_ROWS_MAX)
+        self.recent.add(pane)
         if self.campaigns:
             self._match(pane, account_rows, link_rows)
 
@@ -270,7 +270,7 @@ class Judge:
         """Name recent events that carry the campaign's links."""
         core = np.array(list(campaign.core), np.uint64)
         samples: list[tuple[str, int, str]] = []
-        for pane in reversed(self.recent):
+        for pane in reversed(self.recent.panes):
             hits = np.flatnonzero(np.isin(pane.ids[:, _LINK_COLUMNS], core).any(axis=1))
             names = pane.names_of
             for row in reversed(hits.tolist()):

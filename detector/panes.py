@@ -260,17 +260,27 @@ class PaneBuffer:
         return refused
 
 
-def newest(kept: list[Pane], *, rows_max: int) -> list[Pane]:
-    """Keep the last `rows_max` rows of closed panes, whatever the panes' sizes."""
-    excess = sum(len(p.order) for p in kept) - rows_max
-    while excess > 0 and len(kept[0].order) <= excess:
-        excess -= len(kept[0].order)
-        kept = kept[1:]
-    if excess <= 0:
-        return kept
-    first = kept[0]
-    first = first._replace(ids=first.ids[excess:], numbers=first.numbers[excess:], order=first.order[excess:])
-    return [first, *kept[1:]]
+class Recent:
+    """The last `rows_max` rows of closed panes, whatever the panes' sizes."""
+
+    def __init__(self, rows_max: int) -> None:
+        """Start empty."""
+        self.rows_max, self.rows = rows_max, 0
+        self.panes: list[Pane] = []
+
+    def add(self, pane: Pane) -> None:
+        """Append a pane and let the oldest rows go."""
+        self.panes.append(pane)
+        self.rows += len(pane.order)
+        while self.rows > self.rows_max:
+            first, excess = self.panes[0], self.rows - self.rows_max
+            self.rows -= min(excess, len(first.order))
+            if len(first.order) <= excess:
+                self.panes.pop(0)
+            else:
+                self.panes[0] = first._replace(
+                    ids=first.ids[excess:], numbers=first.numbers[excess:], order=first.order[excess:]
+                )
 
 
 def _ahead(times: I64, ready: int, skew_ms: int, *, final: bool) -> npt.NDArray[np.bool_]:

@@ -29,6 +29,7 @@ STRATUM_ACCOUNTS_MIN = 50
 
 # Layout of `A.FIRED`: bits of signatures that fire, then what was counted.
 _STRATUM_SHIFT, _BIN_SHIFT = 20, 28
+_BITS = np.arange(SIGNATURE_BITS)
 _COUNTED, _YOUNG, _AGED = 1 << 40, 1 << 41, 1 << 42
 
 
@@ -47,11 +48,15 @@ class Population:
 
     def _count(self, states: I64, sign: int) -> None:
         states = states[(states & _COUNTED) != 0]
+        if states.size == 0:
+            return
         strata = (states >> _STRATUM_SHIFT) & 0xFF
-        np.add.at(self.accounts, strata, sign)
-        np.add.at(self.outputs, (strata, (states >> _BIN_SHIFT) & 0xFF), sign)
-        for bit in range(SIGNATURE_BITS):
-            np.add.at(self.fired[:, bit], strata, sign * ((states >> bit) & 1))
+        self.accounts += sign * np.bincount(strata, minlength=STRATA)
+        cells = strata * OUTPUT_BINS + ((states >> _BIN_SHIFT) & 0xFF)
+        self.outputs += sign * np.bincount(cells, minlength=STRATA * OUTPUT_BINS).reshape(STRATA, OUTPUT_BINS)
+        row, bit = np.nonzero((states[:, None] >> _BITS) & 1)
+        cells = strata[row] * SIGNATURE_BITS + bit
+        self.fired += sign * np.bincount(cells, minlength=STRATA * SIGNATURE_BITS).reshape(STRATA, SIGNATURE_BITS)
         self.aged += sign * int(((states & _AGED) != 0).sum())
         self.young += sign * int(((states & _YOUNG) != 0).sum())
 

@@ -223,26 +223,11 @@ def hex8(i):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _print(i, stop, field, row, item, ctx):  # type: ignore[no-untyped-def]
-    """Read one fingerprint of a list, whose quote is at `i`: `(end, code)`."""
-    i, code, start, size = _text(i, stop, ctx)
-    if code < 0 or item >= LIST_ITEMS_MAX:
-        return i, code
-    high = hex8(start) if size == 16 else np.int64(-1)
-    low = hex8(start + 8) if high >= 0 else np.int64(-1)
-    if low < 0 or (high == 0 and low == 0):  # 0 stands for "absent" wherever digests go
-        _odd(ctx, field, row, item, start, size)
-        return i, 0
-    cell = (get(get(ctx, LISTS), field) * get(ctx, ROWS) + row) * LIST_ITEMS_MAX + item
-    put(get(ctx, LISTED), cell, (high << 32) | low)
-    return i, 0
-
-
-@inner
 def _prints(i, stop, field, row, ctx):  # type: ignore[no-untyped-def]
     """Read a list of fingerprints whose bracket is at `i`: `(end, code)`."""
     begin = i
     count = 0
+    cell = (get(get(ctx, LISTS), field) * get(ctx, ROWS) + row) * LIST_ITEMS_MAX
     i = skip_space(i + 1, stop)
     closed = i < stop and load_u8(i) == 93
     while not closed:
@@ -250,7 +235,14 @@ def _prints(i, stop, field, row, ctx):  # type: ignore[no-untyped-def]
         if i >= stop:
             return stop, -NOT_JSON
         if load_u8(i) == 34:
-            i, code = _print(i, stop, field, row, count, ctx)
+            i, code, start, size = _text(i, stop, ctx)
+            if code == 0 and count < LIST_ITEMS_MAX:
+                high = hex8(start) if size == 16 else np.int64(-1)
+                low = hex8(start + 8) if high >= 0 else np.int64(-1)
+                if low < 0 or (high == 0 and low == 0):  # 0 stands for "absent" wherever digests go
+                    _odd(ctx, field, row, count, start, size)
+                else:
+                    put(get(ctx, LISTED), cell + count, (high << 32) | low)
         else:
             fault(ctx, BAD_TYPE, field, i)
             i, code = skip_value(i, stop, 2, ctx)
@@ -272,28 +264,6 @@ def _prints(i, stop, field, row, ctx):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _score(i, stop, field, kind, row, ctx):  # type: ignore[no-untyped-def]
-    """Read one elicitation score (`kind` -1: an unknown one, ignored): `(end, code)`."""
-    c = load_u8(i)
-    begin = i
-    if kind < 0 or not (c == 45 or 48 <= c <= 57):
-        i, code = skip_value(i, stop, 2, ctx)
-        if kind >= 0 and c != 110:
-            fault(ctx, BAD_TYPE, field, begin)
-        return i, code
-    i, form, whole, real = scan_number(i, stop, get(ctx, POWERS))
-    if form < 0:
-        return i, -NOT_JSON
-    if form == NUMBER_REAL:
-        _score_put(ctx, kind, row, real)
-    elif form == NUMBER_INT:
-        _score_put(ctx, kind, row, np.float64(whole))
-    else:
-        _odd(ctx, field, row, kind, begin, i - begin)
-    return i, 0
-
-
-@inner
 def _scores(i, stop, field, row, ctx):  # type: ignore[no-untyped-def]
     """Read the elicitation map whose brace is at `i`: `(end, code)`."""
     span(ctx, field, row, i, 0)
@@ -311,11 +281,22 @@ def _scores(i, stop, field, row, ctx):  # type: ignore[no-untyped-def]
         code = note_key(start, end, serial, ctx)
         if code < 0:
             return at, code
-        name = find_name(ctx, start, end, get(ctx, KNOWN))
-        i = skip_space(i, stop)
+        kind = find_name(ctx, start, end, get(ctx, KNOWN)) - get(ctx, KNOWN)
+        i = begin = skip_space(i, stop)
         if i >= stop:
             return stop, -NOT_JSON
-        i, code = _score(i, stop, field, name - get(ctx, KNOWN) if name >= 0 else name, row, ctx)
+        c = load_u8(i)
+        if kind >= 0 and (c == 45 or 48 <= c <= 57):
+            i, form, whole, real = scan_number(i, stop, get(ctx, POWERS))
+            if form == NUMBER_REAL or form == NUMBER_INT:
+                _score_put(ctx, kind, row, real if form == NUMBER_REAL else np.float64(whole))
+            else:
+                _odd(ctx, field, row, kind, begin, i - begin)
+            code = -NOT_JSON if form < 0 else 0
+        else:
+            if kind >= 0 and c != 110:
+                fault(ctx, BAD_TYPE, field, begin)
+            i, code = skip_value(i, stop, 2, ctx)
         if code < 0:
             return i, code
         i = skip_space(i, stop)
@@ -330,27 +311,6 @@ def _scores(i, stop, field, row, ctx):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _composite(i, stop, field, kind, row, ctx):  # type: ignore[no-untyped-def]
-    """Read an object or list into its field: `(end, code)`."""
-    begin = i
-    c = load_u8(i)
-    if kind == PRINTS and c == 91:
-        return _prints(i, stop, field, row, ctx)
-    if kind == SCORES and c == 123:
-        return _scores(i, stop, field, row, ctx)
-    i, code = skip_value(i, stop, 1, ctx)
-    if code < 0:
-        return i, code
-    if (kind != RAW and kind != ANY) or c != 123:
-        fault(ctx, BAD_TYPE, field, begin)
-    elif kind == ANY and i - begin > EXT_BYTES_MAX:
-        fault(ctx, TOO_LARGE, field, begin)
-    else:
-        span(ctx, field, row, begin, i - begin)
-    return i, 0
-
-
-@inner
 def read_value(i, stop, field, row, ctx):  # type: ignore[no-untyped-def]
     """Read the value of a known field at `i`: `(end, code)`."""
     kind = get(get(ctx, KINDS), field)
@@ -359,9 +319,20 @@ def read_value(i, stop, field, row, ctx):  # type: ignore[no-untyped-def]
         return _string(i, stop, field, kind, row, ctx)
     if c == 45 or 48 <= c <= 57:
         return _number(i, stop, field, kind, row, ctx)
-    if c == 123 or c == 91:
-        return _composite(i, stop, field, kind, row, ctx)
+    if kind == PRINTS and c == 91:
+        return _prints(i, stop, field, row, ctx)
+    if kind == SCORES and c == 123:
+        return _scores(i, stop, field, row, ctx)
     begin = i
+    if c == 123 or c == 91:
+        i, code = skip_value(i, stop, 1, ctx)
+        if (kind != RAW and kind != ANY) or c != 123:
+            fault(ctx, BAD_TYPE, field, begin)
+        elif kind == ANY and i - begin > EXT_BYTES_MAX:
+            fault(ctx, TOO_LARGE, field, begin)
+        else:
+            span(ctx, field, row, begin, i - begin)
+        return i, code
     i, which = scan_literal(i, stop)
     if which == 0:
         return i, -NOT_JSON

@@ -24,6 +24,10 @@ PAD: Final = 16
 # For functions that only other kernels call: no way in from Python, so less to compile.
 inner = functools.partial(numba.njit, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
+# For functions that are called from one place only: merged into their caller before anything
+# is compiled, since every level of calls would otherwise be optimised again on its own.
+once = functools.partial(numba.njit, inline="always")
+
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _F64 = ir.DoubleType()
 
@@ -34,6 +38,10 @@ def _load(builder, address, kind):  # type: ignore[no-untyped-def]
 
 def _store(builder, address, value):  # type: ignore[no-untyped-def]
     builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=1)
+
+
+def _word(builder, args):  # type: ignore[no-untyped-def]
+    return builder.add(args[0], builder.shl(args[1], ir.Constant(_I64, 3)))
 
 
 @intrinsic
@@ -145,16 +153,25 @@ def address(array: npt.NDArray[Any]) -> int:
     return int(array.ctypes.data)
 
 
-@inner
-def get(base, slot):  # type: ignore[no-untyped-def]
+@intrinsic
+def get(_context, _base, _slot):  # type: ignore[no-untyped-def]
     """The int64 word number `slot` behind an address."""
-    return load_i64(base + 8 * slot)
+
+    def generate(_ctx, builder, _signature, args):  # type: ignore[no-untyped-def]
+        return _load(builder, _word(builder, args), _I64)
+
+    return types.int64(types.int64, types.int64), generate
 
 
-@inner
-def put(base, slot, value):  # type: ignore[no-untyped-def]
+@intrinsic
+def put(_context, _base, _slot, _value):  # type: ignore[no-untyped-def]
     """Set the int64 word number `slot` behind an address."""
-    store_i64(base + 8 * slot, value)
+
+    def generate(ctx, builder, _signature, args):  # type: ignore[no-untyped-def]
+        _store(builder, _word(builder, args), args[2])
+        return ctx.get_dummy_value()
+
+    return types.none(types.int64, types.int64, types.int64), generate
 
 
 @inner

@@ -10,6 +10,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -38,6 +39,14 @@ SETTINGS = Settings(
     decision=DecisionSettings(
         throttle_ttl_ms=HOUR_MS // 2, contain_ttl_ms=HOUR_MS, campaign_idle_ms=2 * HOUR_MS, contained_share_max=0.5
     ),
+)
+
+# Tables so small that accounts, links, pools and the gate's generations come and go;
+# discovery at every pane, so that the model sees enough rows to pass its first window.
+TIGHT = msgspec.structs.replace(
+    SETTINGS,
+    discovery_ms=MINUTE_MS,
+    tables=TableSettings(accounts_max=1_024, links_max=1_024, promoted_max=32, admission_cells=1 << 10),
 )
 
 Event = dict[str, Any]
@@ -105,7 +114,7 @@ def _harvest(rng: random.Random, count: int) -> list[Event]:
     events = []
     for account in range(count):
         time = START_MS + rng.randrange(15 * MINUTE_MS)
-        for item in range(20):
+        for item in range(26):
             time += rng.randrange(8 * MINUTE_MS, 14 * MINUTE_MS)
             events.append(
                 event(
@@ -166,7 +175,7 @@ def _ordinary(rng: random.Random, count: int) -> list[Event]:
                 "max_tokens": 1_000,
                 "reasoning_tokens": 0,
             }
-            events.append(event(0, START_MS + rng.randrange(5 * HOUR_MS), f"a-{account}", **shared, **fields))
+            events.append(event(0, START_MS + rng.randrange(9 * HOUR_MS), f"a-{account}", **shared, **fields))
     return events
 
 
@@ -184,7 +193,7 @@ def _disturb(rng: random.Random, events: list[Event]) -> list[Event]:
 
 @cache
 def world(seed: int, *, sources: int, disturbed: bool = True) -> Stream:
-    """Five hours of 16 harvesting and 24 ordinary accounts, dealt out to sources."""
+    """Nine hours of 24 ordinary accounts, dealt out to sources; for the first five, 16 more harvest."""
     rng = random.Random(seed)
     events = sorted(_harvest(rng, 16) + _ordinary(rng, 24), key=lambda e: e["event_time"])
     for number, e in enumerate(events):
@@ -194,6 +203,40 @@ def world(seed: int, *, sources: int, disturbed: bool = True) -> Stream:
     for e in arrivals:
         dealt[f"s-{rng.randrange(sources)}"].append(e)
     return Stream({name: batch_of(held) for name, held in dealt.items()})
+
+
+def hostile(account: npt.NDArray[np.int64], *, sharing: int, step_ms: int, from_ms: int = START_MS) -> EventBatch:
+    """One row for each of `account`; `sharing` accounts in turn show one template, payment and prefix."""
+    rows = account.size
+    n = np.arange(rows)
+    shared = account // sharing
+
+    def text(prefix: str, numbers: npt.NDArray[np.int64]) -> pa.Array:
+        return pa.array([f"{prefix}-{i}" for i in numbers.tolist()])
+
+    columns = {
+        "event_id": text(f"e{from_ms}", n),
+        "event_time": pa.array(from_ms + n * step_ms),
+        "account_id": text("x", account),
+        "request_model": text("m", n % 7),
+        "output_tokens": pa.array(np.full(rows, 500)),
+        "template_fp": text("t", shared),
+        "payment_fp": text("c", shared),
+        "org_id": text("o", account // 2),
+        "client_ip": pa.array([f"10.{i >> 8 & 255}.{i & 255}.1" for i in shared.tolist()], pa.string()),
+        "prompt_fp": text("p", n),
+    }
+    return event_batch(columns, rows=rows)
+
+
+@cache
+def crowd(*, sources: int) -> Stream:
+    """Half a day of 300 regulars and 4,500 accounts seen once, far more than `TIGHT` has rows for."""
+    rng = random.Random(1)
+    n = np.arange(9_000)
+    batch = hostile(np.where(n % 2 == 0, n // 2 % 300, 300 + n // 2), sharing=30, step_ms=5_000)
+    owner = np.array([rng.randrange(sources) for _ in range(len(batch))])
+    return Stream({f"s-{i}": batch.take(pa.array(np.flatnonzero(owner == i))) for i in range(sources)})
 
 
 # --- strategies ------------------------------------------------------------------
@@ -282,7 +325,7 @@ def feed(judge: Judge, stream: Stream, steps: Iterable[Step]) -> Iterator[bytes]
         yield b"".join(records.encode(o) + b"\n" for o in judge.take_outputs())
 
 
-def whole(stream: Stream) -> list[Step]:
+def whole(stream: Stream) -> list[Range]:
     """One range per source."""
     return [Range(source, 0, len(batch)) for source, batch in stream.batches.items()]
 

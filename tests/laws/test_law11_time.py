@@ -94,7 +94,7 @@ def test_a_tick_brings_outcomes_forward() -> None:
     rows = len(stream.batches["s-0"])
     *_, before = feed(judge, stream, [Range("s-0", 0, rows), Range("s-1", 0, 1)])
     assert before == b""
-    (after,) = feed(judge, stream, [Tick("s-1", START_MS + 5 * HOUR_MS)])
+    (after,) = feed(judge, stream, [Tick("s-1", START_MS + 8 * HOUR_MS)])
     assert after
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.laws.streams import STREAMS, Range, Step, Stream, cuts, ends, interleaved, run, whole
+from tests.laws.streams import STREAMS, TIGHT, Range, Step, Stream, crowd, cuts, ends, interleaved, run, whole
 
 LAW = settings(deadline=None, derandomize=True, max_examples=30)
 
@@ -35,3 +35,11 @@ def test_interleaving_changes_nothing_before_the_end_either(stream: Stream, data
         assert isinstance(step, Range)
         stops[step.source] = step.stop
     assert run(stream, steps[:part]) == run(stream, [Range(s, 0, stop) for s, stop in stops.items()])
+
+
+@settings(LAW, max_examples=5)
+@given(data=st.data())
+def test_interleaving_changes_nothing_where_rows_come_and_go(data: st.DataObject) -> None:
+    stream = crowd(sources=3)
+    steps = [*data.draw(interleaved(data.draw(cuts(stream)))), *ends(stream)]
+    assert run(stream, steps, settings=TIGHT) == run(stream, [*whole(stream), *ends(stream)], settings=TIGHT)
