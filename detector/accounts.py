@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.frames import ID, NUM, TIER_SHIFT, Flag
-from detector.index import KeyIndex, NamesOf, find
+from detector.index import KeyIndex, NamesOf, Pinned, find
 from detector.sketches import histogram, hyperloglog, space_saving
 from detector.sketches.columns import kernel
 
@@ -90,9 +90,13 @@ class A(IntEnum):
     TOUCHED = 47
     SHARED = 48  # requests whose user text a pool of accounts shares
     SESSIONS = 49
+    HITS = 50  # requests that fit the campaign `HIT_OF`
+    HIT_FIRST = 51
+    HIT_OF = 52
+    RENEW_MS = 53  # of a member: when its lease is due for renewal
 
 
-ACCOUNT_COLUMNS = 50
+ACCOUNT_COLUMNS = 54
 # Numba reads plain integers, not enum members.
 (
     _ORG, _TIER, _CREATED, _FIRST, _LAST, _REQUESTS, _INPUT, _OUTPUT, _REASONING, _LOG_IN, _LOG_IN_SQ, _LOG_OUT,
@@ -100,7 +104,7 @@ ACCOUNT_COLUMNS = 50
     _LOWER, _CONVERSATIONAL, _VERB_FIRST, _TOOLS_KNOWN, _TOOLS, _FINISH_KNOWN, _CAPPED, _REFUSED, _CONTAINED, _HOURS,
     _HOUR, _HOUR_COUNT, _HOUR_PEAK, _PROGRAM, _PROGRAM_VOTES, _SUBNET, _PAYMENT, _SYSTEM, _VERIFIED, _DATACENTER, _COST,
     _FIRED, _MODEL_SCORE, _FIRST_HOUR_COUNT, _TEXTS, _CAMPAIGN, _TOUCHED, _SHARED, _SESSIONS,
-) = (int(a) for a in A)  # fmt: skip
+) = (int(a) for a in A if a <= A.SESSIONS)  # fmt: skip
 (_TIME, _INGEST, _N_CREATED, _N_INPUT, _N_OUTPUT, _N_REASONING, _MAX_TOKENS, _TURN, _CHARS, _OUT_CHARS, _N_COST, _FLAGS,
  _FIELDS) = (int(n) for n in NUM)  # fmt: skip
 _I_ACCOUNT, _I_ORG, _I_PROMPT = int(ID.ACCOUNT), int(ID.ORG), int(ID.PROMPT)
@@ -247,10 +251,10 @@ class AccountTable:
         self.evicted = 0
         self.dropped = 0  # events whose account found no row
 
-    def admit(self, keys: U64, name_of: NamesOf, *, pinned: I64, leaving: Callable[[I64], None]) -> I64:
+    def admit(self, keys: U64, name_of: NamesOf, *, pinned: Pinned, leaving: Callable[[I64], None]) -> I64:
         """Map a pane's account digests to rows, giving rows to new accounts.
 
-        `name_of(keys)` lists their strings; `pinned` rows may not leave; `leaving`
+        `name_of(keys)` lists their strings; the rows that `pinned()` lists may not leave; `leaving`
         is told of rows before they are cleared.
         """
         rows, fresh = np.empty(keys.size, np.int64), np.empty(keys.size, np.int64)
@@ -267,11 +271,11 @@ class AccountTable:
         self.dropped += resolve(self.index.slot_keys, self.index.slot_rows, keys, rows, fresh)
         return rows
 
-    def _evict(self, wanted: int, pinned: I64, leaving: Callable[[I64], None]) -> None:
+    def _evict(self, wanted: int, pinned: Pinned, leaving: Callable[[I64], None]) -> None:
         used = self.index.used
         gone = min(self.index.live(), max(wanted, self.index.rows_max // EVICT_SHARE))
         live = self.index.keys[:used] != 0
-        live[pinned] = False
+        live[pinned()] = False
         candidates = np.flatnonzero(live)
         stats = self.stats[candidates]
         newcomer = stats[:, A.REQUESTS] > 1

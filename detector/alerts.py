@@ -38,7 +38,7 @@ PROXY_SERVICES = Attack(technique="AML.T0008", sub_technique="AML.T0008.005")
 
 def severity_of(campaign: Campaign) -> Literal["high", "critical"]:
     """Harm if true: by size."""
-    large = campaign.members >= CRITICAL_ACCOUNTS or campaign.requests >= CRITICAL_REQUESTS
+    large = len(campaign.members) >= CRITICAL_ACCOUNTS or campaign.requests >= CRITICAL_REQUESTS
     return "critical" if large else "high"
 
 
@@ -58,7 +58,7 @@ def summary_of(campaign: Campaign) -> str:
     kinds = sorted({kind for kind, _ in campaign.core.values()})
     why = "; ".join(BY_ID[s].title.lower() for s in campaign.signature_ids)
     return (
-        f"{campaign.members:,} accounts sent {campaign.requests:,} requests in {hours:,.1f} h that share "
+        f"{len(campaign.members):,} accounts sent {campaign.requests:,} requests in {hours:,.1f} h that share "
         f"{', '.join(kinds)} and took {campaign.output_tokens:,} output tokens: {why}."
     )
 
@@ -76,7 +76,7 @@ def campaign_alert(
 ) -> Alert:
     """Build the current revision. `link_sizes` maps core links to (accounts, requests)."""
     identity = alert_id(campaign)
-    members = sorted(f.name for f in campaign.followers.values() if f.joined_ms >= 0)
+    members = sorted(m.name for m in campaign.members.values())
     status: AlertStatus = "resolved" if campaign.closed else "open" if campaign.revision == 0 else "updated"
     links = tuple(
         LinkSummary(
@@ -94,14 +94,14 @@ def campaign_alert(
         signature_ids=campaign.signature_ids,
         config_hash=config_hash,
         version=__version__,
-        title=f"Coordinated distillation campaign: {campaign.members:,} accounts",
+        title=f"Coordinated distillation campaign: {len(campaign.members):,} accounts",
         summary=summary_of(campaign),
         severity=severity_of(campaign),
         risk_score=risk_of(campaign),
         entity=Entity(scope="campaign", value=campaign.id, tenant=tenant),
         campaign=CampaignBlock(
             id=campaign.id,
-            accounts=campaign.members,
+            accounts=len(campaign.members),
             requests=campaign.requests,
             members_sample=tuple(members[:MEMBERS_SAMPLE_MAX]),
             links=links,

@@ -4,14 +4,13 @@ Purpose: suspicious pools with overlapping members become one campaign; whoever 
 like its core is enumerated as a member, at once.
 Invariants: a campaign's id derives from content (its founding link and time). An
 account becomes a member after `HITS_MIN` requests that carry a core link and agree
-with the core's profile, if they are at least `HIT_SHARE_MIN` of what it does.
-Limits: `MEMBERS_MAX` accounts are followed per campaign, `CORE_MAX` links make its
-core; members leave with the campaign.
+with the core's profile, if they are at least `HIT_SHARE_MIN` of what it does; it is a
+member of one campaign only. What an account did with a campaign stands in its row.
+Limits: `CORE_MAX` links make the core; an account that lost its row is known by name
+and what it had done until then, and counts anew when it comes back.
 Source: two-stage membership with veto: containing whoever carries a suspicious link
 cost 1,000 ppm of innocents in trials, the profile brought it to zero.
 """
-
-from typing import Any
 
 import msgspec
 import numba
@@ -26,8 +25,8 @@ from detector.records import Evidence, Verdict
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
-MEMBERS_MAX = 200_000
 CORE_MAX = 64
 HITS_MIN = 2
 HIT_SHARE_MIN = 0.1
@@ -36,18 +35,21 @@ OVERLAP_MIN = 0.6
 # An attribute that this share of the core has in common vetoes when contradicted.
 VETO_SHARE = 0.9
 PROGRAM_SHARE_MIN = 0.05
-_I_ACCOUNT, _I_PROGRAM = int(ID.ACCOUNT), int(ID.PROGRAM)
+_I_ACCOUNT, _I_PROGRAM, _TIME = int(ID.ACCOUNT), int(ID.PROGRAM), int(NUM.TIME)
 _POOL, _P_CAMPAIGN = int(L.POOL), int(P.CAMPAIGN)
+_REQUESTS, _CAMPAIGN, _HITS, _HIT_FIRST, _HIT_OF, _RENEW = (
+    int(a) for a in (A.REQUESTS, A.CAMPAIGN, A.HITS, A.HIT_FIRST, A.HIT_OF, A.RENEW_MS)
+)
+NOT_DUE = 1 << 62
 
 
-class Follower(msgspec.Struct):
-    """An account seen with a campaign's core: `joined_ms` is -1 until it is a member."""
+class Joined(msgspec.Struct):
+    """A member by name; `requests` and `first_ms` are final once its account has lost its row."""
 
-    hits: int
-    first_ms: int
-    last_ms: int
-    joined_ms: int
     name: str
+    joined_ms: int
+    first_ms: int
+    requests: int
 
 
 class Campaign(msgspec.Struct):
@@ -70,8 +72,7 @@ class Campaign(msgspec.Struct):
     evidence: tuple[Evidence, ...]
     signature_ids: tuple[str, ...]
     contains: bool
-    followers: dict[int, Follower] = {}
-    members: int = 0
+    members: dict[int, Joined] = {}  # account key -> member
     revision: int = 0
     alerted_ms: int = 0
     alerted_requests: int = 0
@@ -87,7 +88,7 @@ def campaign_id(tenant: str, link_key: int, opened_ms: int) -> str:
 
 @numba.njit(cache=True)
 def match(rows, stats, pools, out):  # type: ignore[no-untyped-def]
-    """Write to `out` (int64) the campaign number that most of each row's links belong to, 0 for none; count hits."""
+    """Write to `out` (int64) the first campaign that one of each row's links belongs to, 0 for none; count hits."""
     hits = 0
     for i in range(rows.shape[0]):
         best = 0
@@ -103,21 +104,19 @@ def match(rows, stats, pools, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def shared_text(rows, columns, stats, out):  # type: ignore[no-untyped-def]
-    """Say for each row whether one of the given link columns leads to a pool; returns how many do."""
-    n = 0
+def shared_text(rows, columns, stats, accounts, account_stats, shared):  # type: ignore[no-untyped-def]
+    """Count in column `shared` of the accounts' rows those events of which a text leads to a pool."""
     for i in range(rows.shape[0]):
-        out[i] = False
+        if accounts[i] < 0:
+            continue
         for j in range(columns.size):
             r = rows[i, columns[j]]
             if r >= 0 and stats[r, _POOL] > 0:
-                out[i] = True
-                n += 1
+                account_stats[accounts[i], shared] += 1
                 break
-    return n
 
 
-def agrees(campaign: Campaign, ids: U64, numbers: I64) -> npt.NDArray[np.bool_]:
+def agrees(campaign: Campaign, ids: U64, numbers: I64) -> Bools:
     """Say which rows fit the core's profile: its programs, its single turns, its lack of tools."""
     fits = np.ones(len(ids), np.bool_)
     if campaign.programs:
@@ -129,43 +128,68 @@ def agrees(campaign: Campaign, ids: U64, numbers: I64) -> npt.NDArray[np.bool_]:
     return fits
 
 
-def follow(
-    campaign: Campaign, ids: U64, numbers: I64, names: list[str], rows: I64, accounts: AccountTable, end_ms: int
-) -> list[int]:
-    """Count matched rows towards their accounts; returns the account keys that became members now."""
-    joined = []
-    campaign.requests += len(ids)
+@numba.njit(cache=True)
+def _follow(rows, times, number, now_ms, stats, joined, due):  # type: ignore[no-untyped-def]
+    n_joined = 0
+    n_due = 0
+    for i in range(rows.size):
+        if rows[i] < 0:
+            continue
+        s = stats[rows[i]]
+        if s[_CAMPAIGN] != 0 and s[_CAMPAIGN] != number:
+            continue
+        if s[_HIT_OF] != number:
+            s[_HIT_OF] = number
+            s[_HITS] = 0
+            s[_HIT_FIRST] = times[i]
+        s[_HITS] += 1
+        if s[_CAMPAIGN] == number:
+            if s[_RENEW] <= now_ms:
+                s[_RENEW] = NOT_DUE
+                due[n_due] = rows[i]
+                n_due += 1
+        elif s[_HITS] >= HITS_MIN and s[_HITS] >= HIT_SHARE_MIN * s[_REQUESTS]:
+            s[_CAMPAIGN] = number
+            s[_RENEW] = NOT_DUE
+            joined[n_joined] = rows[i]
+            n_joined += 1
+    return n_joined, n_due
+
+
+def follow(campaign: Campaign, numbers: I64, rows: I64, accounts: AccountTable, *, now_ms: int) -> tuple[I64, I64]:
+    """Count matched events towards their accounts.
+
+    Returns the account rows that became members now, and those of members whose lease is due.
+    """
+    campaign.requests += len(numbers)
     campaign.last_ms = max(campaign.last_ms, int(numbers[:, NUM.TIME].max()))
     campaign.output_tokens += int(np.maximum(numbers[:, NUM.OUTPUT], 0).sum())
     campaign.reasoning_tokens += int(np.maximum(numbers[:, NUM.REASONING], 0).sum())
     campaign.cost_micro_usd += int(np.maximum(numbers[:, NUM.COST_MICRO_USD], 0).sum())
-    for i in range(len(ids)):
-        key, time, row = int(ids[i, _I_ACCOUNT]), int(numbers[i, NUM.TIME]), int(rows[i])
-        follower = campaign.followers.get(key)
-        if follower is None:
-            if len(campaign.followers) >= MEMBERS_MAX:
-                continue
-            follower = campaign.followers[key] = Follower(0, time, time, -1, names[i])
-        follower.hits += 1
-        follower.last_ms = max(follower.last_ms, time)
-        if follower.joined_ms < 0 and row >= 0 and may_join(follower, accounts, row):
-            join(campaign, follower, accounts, row, end_ms)
-            joined.append(key)
-    return joined
+    joined, due = np.empty(rows.size, np.int64), np.empty(rows.size, np.int64)
+    n_joined, n_due = _follow(rows, numbers[:, NUM.TIME], campaign.number, now_ms, accounts.stats, joined, due)
+    enter(campaign, joined[:n_joined], accounts, now_ms=now_ms)
+    return joined[:n_joined], due[:n_due]
 
 
-def may_join(follower: Follower, accounts: AccountTable, row: int) -> bool:
-    """Hold a follower against the rule of membership; a member of another campaign stays there."""
-    requests = int(accounts.stats[row, A.REQUESTS])
-    free = int(accounts.stats[row, A.CAMPAIGN]) == 0
-    return free and follower.hits >= HITS_MIN and follower.hits >= HIT_SHARE_MIN * requests
+def enter(campaign: Campaign, rows: I64, accounts: AccountTable, *, now_ms: int) -> None:
+    """List accounts that became members as of a pane end."""
+    for key, row in zip(accounts.index.keys[rows].tolist(), rows.tolist(), strict=True):
+        first, hits = int(accounts.stats[row, A.HIT_FIRST]), int(accounts.stats[row, A.HITS])
+        campaign.members[key] = Joined(accounts.index.name(row), now_ms, first, hits)
 
 
-def join(campaign: Campaign, follower: Follower, accounts: AccountTable, row: int, end_ms: int) -> None:
-    """Make a follower a member as of a pane end."""
-    follower.joined_ms = end_ms
-    campaign.members += 1
-    accounts.stats[row, A.CAMPAIGN] = campaign.number
+def standing(campaign: Campaign, accounts: AccountTable) -> list[Joined]:
+    """List the members by name, their counts as of now."""
+    keys = np.array(list(campaign.members), np.uint64)
+    rows = accounts.index.find(keys)
+    mine = (rows >= 0) & (accounts.stats[rows, A.CAMPAIGN] == campaign.number)
+    hits, firsts = accounts.stats[rows, A.HITS].tolist(), accounts.stats[rows, A.HIT_FIRST].tolist()
+    members = [
+        msgspec.structs.replace(m, requests=hits[i], first_ms=firsts[i]) if held else m
+        for i, (m, held) in enumerate(zip(campaign.members.values(), mine.tolist(), strict=True))
+    ]
+    return sorted(members, key=lambda m: m.name)
 
 
 def found(
@@ -180,15 +204,12 @@ def found(
     evidence: tuple[Evidence, ...],
     contains: bool,
 ) -> Campaign:
-    """Open a campaign on one pool; its sampled accounts that fit the rule are members at once."""
+    """Open a campaign on one pool: what most of its sampled accounts have in common is the profile."""
     p = links.pools[pool]
     key = int(links.index.keys[p[P.LINK]])
-    size = int(links.large.columns.sizes[pool])
-    hashes = links.large.columns.hashes[pool, :size]
-    rows = accounts.index.find(hashes)
-    known = rows >= 0
-    programs, counts = np.unique(accounts.stats[rows[known], A.PROGRAM].view(np.uint64), return_counts=True)
-    enough = (counts >= max(2, PROGRAM_SHARE_MIN * known.sum())) & (programs != 0)
+    rows = _sampled(links, pool, accounts)[0]
+    programs, counts = np.unique(accounts.stats[rows, A.PROGRAM].view(np.uint64), return_counts=True)
+    enough = (counts >= max(2, PROGRAM_SHARE_MIN * rows.size)) & (programs != 0)
     return Campaign(
         number=number,
         id=campaign_id(tenant, key, end_ms),
@@ -210,45 +231,49 @@ def found(
     )
 
 
-def enlist(
-    campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, end_ms: int, kind: str
-) -> list[int]:
-    """Add a pool to a campaign's core and its sampled accounts to the followers; returns new members."""
-    link = int(links.pools[pool, P.LINK])
-    campaign.core[int(links.index.keys[link])] = (kind, links.index.name(link) or f"{int(links.index.keys[link]):016x}")
-    links.pools[pool, P.CAMPAIGN] = campaign.number
-    joined = []
+def _sampled(links: LinkTable, pool: int, accounts: AccountTable) -> tuple[I64, I64]:
+    """The account rows of a pool's sample, by key, and their places in the sample."""
     size = int(links.large.columns.sizes[pool])
-    order = np.argsort(links.large.columns.hashes[pool, :size], kind="stable")
-    for k in order.tolist():
-        key = int(links.large.columns.hashes[pool, k])
-        row = int(accounts.index.find(np.array([key], np.uint64))[0])
-        if row < 0 or (
-            campaign.programs and int(accounts.stats[row, A.PROGRAM].view(np.uint64)) not in campaign.programs
-        ):
-            continue
-        first, last = int(links.large.firsts[pool, k]), int(links.large.lasts[pool, k])
-        follower = campaign.followers.get(key)
-        if follower is None:
-            if len(campaign.followers) >= MEMBERS_MAX:
-                continue
-            follower = campaign.followers[key] = Follower(0, first, last, -1, accounts.index.name(row))
-        follower.hits = max(follower.hits, int(links.large.columns.counts[pool, k]))
-        follower.first_ms, follower.last_ms = min(follower.first_ms, first), max(follower.last_ms, last)
-        if follower.joined_ms < 0 and may_join(follower, accounts, row):
-            join(campaign, follower, accounts, row, end_ms)
-            joined.append(key)
+    hashes = links.large.columns.hashes[pool, :size]
+    places = np.argsort(hashes, kind="stable")
+    rows = accounts.index.find(hashes[places])
+    return rows[rows >= 0], places[rows >= 0]
+
+
+def enlist(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, *, end_ms: int, kind: str) -> I64:
+    """Add a pool to a campaign's core, count its sampled accounts; returns the rows that became members."""
+    link = int(links.pools[pool, P.LINK])
+    key = int(links.index.keys[link])
+    campaign.core[key] = (kind, links.index.name(link) or f"{key:016x}")
+    links.pools[pool, P.CAMPAIGN] = campaign.number
+    rows, places = _sampled(links, pool, accounts)
+    stats = accounts.stats
+    mine = (stats[rows, A.CAMPAIGN] == campaign.number) | (stats[rows, A.CAMPAIGN] == 0)
+    if campaign.programs:
+        mine &= np.isin(stats[rows, A.PROGRAM].view(np.uint64), np.array(campaign.programs, np.uint64))
+    rows, places = rows[mine], places[mine]
+    counts = links.large.columns.counts[pool, places].astype(np.int64)
+    firsts = links.large.firsts[pool, places]
+    known = stats[rows, A.HIT_OF] == campaign.number
+    stats[rows, A.HITS] = np.where(known, np.maximum(stats[rows, A.HITS], counts), counts)
+    stats[rows, A.HIT_FIRST] = np.where(known, np.minimum(stats[rows, A.HIT_FIRST], firsts), firsts)
+    stats[rows, A.HIT_OF] = campaign.number
+    hits = stats[rows, A.HITS]
+    joins = (stats[rows, A.CAMPAIGN] == 0) & (hits >= HITS_MIN) & (hits >= HIT_SHARE_MIN * stats[rows, A.REQUESTS])
+    joined = rows[joins]
+    stats[joined, A.CAMPAIGN] = campaign.number
+    stats[joined, A.RENEW_MS] = NOT_DUE
+    enter(campaign, joined, accounts, now_ms=end_ms)
     return joined
 
 
-def overlap(campaign: Campaign, pool: int, links: LinkTable) -> float:
-    """Share of a pool's sampled accounts that the campaign follows."""
+def home_of(pool: int, links: LinkTable, accounts: AccountTable) -> int:
+    """The campaign that most of a pool's sampled accounts act with (the oldest of equals), 0 if too few do."""
+    rows, _ = _sampled(links, pool, accounts)
+    member, hit = accounts.stats[rows, A.CAMPAIGN], accounts.stats[rows, A.HIT_OF]
+    numbers, counts = np.unique(np.where(member > 0, member, hit), return_counts=True)
+    counts[numbers == 0] = 0
     size = int(links.large.columns.sizes[pool])
-    hashes = links.large.columns.hashes[pool, :size].tolist()
-    return sum(h in campaign.followers for h in hashes) / max(size, 1)
-
-
-def describe(campaign: Campaign) -> dict[str, Any]:
-    """A campaign as plain data, for the snapshot."""
-    tree: dict[str, Any] = msgspec.to_builtins(campaign, str_keys=True)
-    return tree
+    if counts.size == 0 or counts.max() < OVERLAP_MIN * max(size, 1):
+        return 0
+    return int(numbers[np.argmax(counts)])

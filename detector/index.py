@@ -20,6 +20,7 @@ from detector.sketches.columns import kernel
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 NamesOf = Callable[[U64], list[bytes | None]]
+Pinned = Callable[[], I64]  # rows that may not be evicted; asked only when room is short
 
 _SLOTS_MIN = 4_096
 

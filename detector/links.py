@@ -24,7 +24,7 @@ import numpy.typing as npt
 from detector.admission import GENERATION_TAGS, knock
 from detector.config import TableSettings
 from detector.frames import ID, IDS, LINKS_FIRST, NUM, Flag
-from detector.index import KeyIndex, NamesOf
+from detector.index import KeyIndex, NamesOf, Pinned
 from detector.sketches import bottom_k, histogram, hyperloglog
 from detector.sketches.columns import kernel
 
@@ -292,11 +292,11 @@ class LinkTable:
         self.gate_load[0] = 0
         self.generation_start_ms = end_ms
 
-    def admit(self, ids: U64, columns: I64, name_of: NamesOf, *, pinned: I64) -> I64:
+    def admit(self, ids: U64, columns: I64, name_of: NamesOf, *, pinned: Pinned) -> I64:
         """Map a pane to link rows: int64 (rows, columns), -1 where the gate holds a link back.
 
         `columns` are the link columns of `ids` that the pane fills; `name_of(keys)`
-        lists the strings; `pinned` link rows may not leave.
+        lists the strings; the link rows that `pinned()` lists may not leave.
         """
         rows = np.empty((len(ids), columns.size), np.int64)
         keys, at = np.empty(rows.size, np.uint64), np.empty(rows.size, np.int64)
@@ -345,11 +345,11 @@ class LinkTable:
             self.touched[self.n_touched :],
         )
 
-    def _evict(self, wanted: int, pinned: I64) -> None:
+    def _evict(self, wanted: int, pinned: Pinned) -> None:
         used = self.index.used
         gone = min(self.index.live(), max(wanted, self.index.rows_max // EVICT_SHARE))
         live = self.index.keys[:used] != 0
-        live[pinned] = False
+        live[pinned()] = False
         rows = np.flatnonzero(live)
         crowd = np.minimum(self.small.columns.sizes[rows], SMALL_K)
         order = np.lexsort((self.index.keys[rows], self.stats[rows, L.LAST], crowd, self.stats[rows, L.POOL] > 0))
@@ -380,13 +380,13 @@ class LinkTable:
             self.touched[: kept.size] = kept
             self.n_touched = kept.size
 
-    def make_room_for_pools(self, pinned: I64) -> None:
+    def make_room_for_pools(self, pinned: Pinned) -> None:
         """When no pool is free, take a sixteenth back from the longest idle links."""
         if self.free[0] > 0:
             return
         pools = np.flatnonzero(self.pools[:, P.REQUESTS] > 0)
         links = self.pools[pools, P.LINK]
-        loose = ~np.isin(links, pinned)
+        loose = ~np.isin(links, pinned())
         pools, links = pools[loose], links[loose]
         order = np.lexsort((self.index.keys[links], self.pools[pools, P.LAST]))
         self.release(links[order[: max(1, self.pools.shape[0] // EVICT_SHARE)]])

@@ -40,7 +40,7 @@ LAYERS = (
     ("signatures",),
     # models and views evaluate what signatures declare, so they stand above them.
     ("models", "views", "campaigns", "verdict", "alerts", "decision"),
-    ("judge", "discovery"),
+    ("judge", "cases", "discovery"),
     ("snapshot",),
     ("runtime", "tuning", "enforce"),
     ("cli", "__main__"),

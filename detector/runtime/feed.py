@@ -4,15 +4,24 @@ Purpose: the file side of encode. Blocks of an input are decoded, fingerprinted 
 they hold raw text, and encoded by a pure function; the frames of several inputs come
 out so that the input furthest behind is served first.
 Invariants: frames of one input join and keep its order; with any number of workers
-the same frames come out. Raw text never leaves `encode_block`.
+the same frames come out. Raw text never leaves `encode_block`. An interrupt (Ctrl-C,
+SIGTERM) is raised between ranges, never inside the fold of one; the second one is raised
+at once. No worker outlives this process, however it ends.
 Limits: `AHEAD` blocks per worker are in flight.
 """
 
+import errno
+import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
-from typing import NamedTuple
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from types import FrameType, TracebackType
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +35,7 @@ from detector.records import Reject
 from detector.runtime.sources import Block, decode_block, open_input, reject_record
 
 AHEAD = 3
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Encoded(NamedTuple):
@@ -144,27 +154,89 @@ class _Input:
         return Piece(self.name, first, stop, frames, done.rejects, done.rows, done.raw_text, done.share, self.end_ms)
 
 
+class _Interrupts:
+    """Holds an interrupt back while the reader of `pieces` folds a range: half a fold is no state to report."""
+
+    def __init__(self) -> None:
+        self.folding = self.pending = False
+        self.before: dict[int, Any] = {}
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if self.pending or not self.folding:
+            raise KeyboardInterrupt
+        self.pending = True
+
+    def resumed(self) -> None:
+        """The reader is back for more: raise what was held."""
+        self.folding = False
+        if self.pending:
+            raise KeyboardInterrupt
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in INTERRUPTS:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and a shell's & leave it
+                    self.before[number] = signal.signal(number, self._take)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+def _begin_worker() -> None:
+    """In a worker: end with the parent, whatever ended that."""
+    parent = parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin_worker)
+
+
 def pieces(inputs: list[str], *, key: bytes, tenants: tuple[str, ...], workers: int) -> Iterator[Piece | str]:
-    """Yield the ranges of all inputs, the input furthest behind first; an input's name when it has ended."""
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if workers > 1 else None
+    """Yield the ranges of all inputs, the input furthest behind first; an input's name when it has ended.
+
+    Raises `InputError` where an input cannot be opened, `ChildProcessError` where a worker died.
+    """
+    pool = _pool(workers) if workers > 1 else None
 
     def submit(block: Block, *, first: int, stop: int) -> "Future[Encoded]":
         if pool is not None:
-            return pool.submit(encode_block, block, first=first, stop=stop, key=key, tenants=tenants)
+            # A worker starts here, and inherits the mask: a terminal's Ctrl-C reaches all processes of
+            # a job, and theirs is not to answer it.
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+            try:
+                return pool.submit(encode_block, block, first=first, stop=stop, key=key, tenants=tenants)
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
         done: Future[Encoded] = Future()
         done.set_result(encode_block(block, first=first, stop=stop, key=key, tenants=tenants))
         return done
 
     try:
-        live = [_Input(name, submit, AHEAD * workers if workers > 1 else 1) for name in inputs]
-        while live:
-            behind = min(live, key=lambda i: (i.end_ms, i.name))
-            piece = behind.take()
-            if piece is None:
-                live.remove(behind)
-                yield behind.name
-            else:
-                yield piece
+        with _Interrupts() as interrupts:
+            live = [_Input(name, submit, AHEAD * workers if workers > 1 else 1) for name in inputs]
+            while live:
+                behind = min(live, key=lambda i: (i.end_ms, i.name))
+                piece = behind.take()
+                if piece is None:
+                    live.remove(behind)
+                interrupts.folding = True
+                yield behind.name if piece is None else piece
+                interrupts.resumed()
+    except BrokenProcessPool as wrong:
+        message = "a worker process died (was memory short?); replay again with fewer workers"
+        raise ChildProcessError(errno.ECHILD, message, "encode") from wrong
     finally:
         if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -18,10 +18,11 @@ import msgspec
 import orjson
 
 from detector import __version__
+from detector.cases import Output
 from detector.config import Settings, config_hash
 from detector.frames import Frame, empty_frame
 from detector.hashing import key_digest
-from detector.judge import Judge, Output
+from detector.judge import Judge
 from detector.panes import Refused
 from detector.records import Alert, Decision, Member, Reject, encode, format_time
 from detector.runtime.feed import Piece, pieces

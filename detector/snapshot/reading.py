@@ -104,7 +104,7 @@ def _restore_buffer(judge: Judge, state: State) -> None:
     if state.recent:
         frame = unwire(state.recent)
         rows = len(frame.positions)
-        judge.recent.add(Pane(buffer.closed_ms, frame.ids, frame.numbers, [(frame, 0, rows)], np.arange(rows)))
+        judge.cases.recent.add(Pane(buffer.closed_ms, frame.ids, frame.numbers, [(frame, 0, rows)], np.arange(rows)))
 
 
 def _restore_tree(judge: Judge, state: State) -> None:
@@ -122,9 +122,9 @@ def _restore_tree(judge: Judge, state: State) -> None:
     judge.model.restore(
         np.array(state.masses, np.int64), counter=state.model_counter, first_window=state.model_first_window
     )
-    judge.ledger, judge.allow, judge.closed_members = state.ledger, state.allow, state.closed_members
-    judge.campaigns = {c.number: c for c in state.campaigns}
-    judge.outputs = [o for held in state.outputs for o in (held.alert, held.decision) if o is not None]
+    judge.cases.ledger, judge.cases.allow, judge.cases.closed_members = state.ledger, state.allow, state.closed_members
+    judge.cases.campaigns = {c.number: c for c in state.campaigns}
+    judge.cases.outputs = [o for held in state.outputs for o in (held.alert, held.decision) if o is not None]
     judge.buffer.refused = state.refused
     _restore_buffer(judge, state)
 

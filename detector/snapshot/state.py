@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from detector import hashing
 from detector.accounts import A
-from detector.campaigns import Campaign, Follower
+from detector.campaigns import Campaign, Joined
 from detector.decision import Lease, Ledger
 from detector.frames import COVERED_FIELDS, ID, NUM, Flag
 from detector.judge import Judge
@@ -35,15 +35,14 @@ DIGEST_BYTES = 16
 # The integers of each part of the judge; what is no integer, column or table has a field in `State`.
 INTEGERS: dict[str, tuple[str, ...]] = {
     "judge": (
-        "campaigns_opened",
         "present",
         "events",
         "first_ms",
         "last_ms",
-        "active_accounts",
         "active_counted_ms",
         "discovered_ms",
     ),
+    "cases": ("opened", "active_accounts"),
     "buffer": ("closed_ms", "forced_ms", "late", "forced"),
     "population": ("aged", "young", "elicited", "elicitation_known"),
     "accounts": ("evicted", "dropped"),
@@ -115,7 +114,7 @@ class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 # Whoever renames, adds or moves one of these changes what the stored numbers mean.
 _NAMED = (A, L, P, ID, NUM, Flag)
-_STRUCTS = (State, HeldSource, HeldIndex, Campaign, Follower, Lease, Ledger, Alert, Decision, Member, AllowEntry)
+_STRUCTS = (State, HeldSource, HeldIndex, Campaign, Joined, Lease, Ledger, Alert, Decision, Member, AllowEntry)
 LAYOUT = hashing.content_digest(
     repr(
         [
@@ -131,6 +130,7 @@ def parts_of(judge: Judge) -> dict[str, Any]:
     """The objects whose integers `INTEGERS` names."""
     return {
         "judge": judge,
+        "cases": judge.cases,
         "buffer": judge.buffer,
         "population": judge.population,
         "accounts": judge.accounts,

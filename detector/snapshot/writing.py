@@ -93,7 +93,7 @@ def _sources(judge: Judge) -> list[HeldSource]:
 
 def _recent(judge: Judge) -> bytes:
     """The rows from which samples are named: time, event, account and links, nothing else."""
-    panes = judge.recent.panes
+    panes = judge.cases.recent.panes
     if not panes:
         return b""
     ids = np.concatenate([p.ids for p in panes])
@@ -130,12 +130,12 @@ def _state(judge: Judge) -> State:
         model_counter=trees.counter,
         model_first_window=trees._first_window,  # noqa: SLF001 - river has no other way to say so
         # A sorted list is a heap, and tuples leave a heap in their own order, whatever its layout.
-        ledger=msgspec.structs.replace(judge.ledger, ends=sorted(judge.ledger.ends)),
-        campaigns=list(judge.campaigns.values()),
-        allow=judge.allow,
+        ledger=msgspec.structs.replace(judge.cases.ledger, ends=sorted(judge.cases.ledger.ends)),
+        campaigns=list(judge.cases.campaigns.values()),
+        allow=judge.cases.allow,
         recent=_recent(judge),
-        outputs=[HeldOutput(alert=o) if isinstance(o, Alert) else HeldOutput(decision=o) for o in judge.outputs],
-        closed_members=judge.closed_members,
+        outputs=[HeldOutput(alert=o) if isinstance(o, Alert) else HeldOutput(decision=o) for o in judge.cases.outputs],
+        closed_members=judge.cases.closed_members,
     )
 
 

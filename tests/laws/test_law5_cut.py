@@ -72,7 +72,7 @@ def test_outputs_that_nobody_took_survive(stream: Stream) -> None:
     for step in whole(stream):
         judge.apply(frame_of(stream, step))
     again = reborn(judge)
-    assert again.outputs
+    assert again.cases.outputs
     assert again.take_outputs() == judge.take_outputs()
     assert again.members() == judge.members()
 

@@ -5,7 +5,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.judge import RECENT_ROWS_MAX, Judge
+from detector.cases import RECENT_ROWS_MAX
+from detector.judge import Judge
 from detector.links import SMALL_K
 from detector.snapshot import restore, snapshot
 from tests.laws.streams import KEY, MINUTE_MS, START_MS, TIGHT, Range, Stream, feed, hostile, judge_for
@@ -34,7 +35,7 @@ def hold_bounds(judge: Judge) -> None:
     assert 0 <= judge.links.free[0] <= TIGHT.tables.promoted_max
     assert judge.links.small.columns.sizes.max() <= SMALL_K
     assert judge.buffer.rows <= BUFFERED_MAX
-    assert sum(len(p.order) for p in judge.recent.panes) <= RECENT_ROWS_MAX
+    assert sum(len(p.order) for p in judge.cases.recent.panes) <= RECENT_ROWS_MAX
     assert judge.buffer.rows == sum(b - a for parts in judge.buffer.panes.values() for _, a, b in parts)
 
 

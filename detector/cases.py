@@ -1,0 +1,279 @@
+"""Cases: what follows from an accusation: campaigns, their alerts, their members' leases.
+
+Purpose: the state and the steps between discovery's accused pools and what leaves the
+judge. Members are matched pane by pane, so a new account of a known pool is met at once.
+Invariants: outputs stand in the order in which they were made, which is a function of
+events alone; a campaign is published before its first lease.
+Limits: of each campaign 25 recent events are named, out of the last `RECENT_ROWS_MAX`.
+Source: the safety policy and the noise rules of the operators' handbook.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from detector import alerts, campaigns, decision
+from detector.accounts import A, AccountTable
+from detector.campaigns import Campaign
+from detector.config import Settings, config_hash
+from detector.discovery import Accused
+from detector.frames import ID, IDS, LINKS_FIRST
+from detector.links import KINDS, TEXT_KINDS, L, LinkTable, P
+from detector.operators import AllowEntry
+from detector.panes import Pane, Recent
+from detector.population import Population
+from detector.records import SAMPLES_MAX, Alert, Coverage, Decision, Member
+from detector.sketches import bottom_k
+
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+
+Output = Alert | Decision
+LINK_COLUMNS = np.arange(LINKS_FIRST, IDS)
+RECENT_ROWS_MAX = 1_024
+# A member that policy spares is held against policy again after this time.
+SPARED_MS = 600_000
+
+
+class Cases:
+    """A tenant's open campaigns, the ledger of leases, and what waits to be published."""
+
+    def __init__(
+        self,
+        tenant: str,
+        settings: Settings,
+        *,
+        accounts: AccountTable,
+        links: LinkTable,
+        population: Population,
+        coverage: Callable[[], Coverage],
+    ) -> None:
+        """Start with nothing open, over the judge's tables."""
+        self.tenant, self.settings, self.coverage = tenant, settings, coverage
+        self.config_hash = config_hash(settings)
+        self.accounts, self.links, self.population = accounts, links, population
+        self.campaigns: dict[int, Campaign] = {}
+        self.opened = 0
+        self.ledger = decision.Ledger()
+        self.allow: list[AllowEntry] = []
+        self.active_accounts = 0
+        self.recent = Recent(RECENT_ROWS_MAX)
+        self.outputs: list[Output] = []
+        self.closed_members: list[Member] = []
+
+    # --- members ---------------------------------------------------------------
+
+    def pinned_accounts(self) -> I64:
+        """Rows of campaign members, within the quota: they may not be evicted."""
+        keys = np.array([k for c in self.campaigns.values() for k in c.members], np.uint64)
+        quota = int(self.settings.tables.pinned_share_max * self.settings.tables.accounts_max)
+        rows = self.accounts.index.find(keys[:quota])
+        return rows[rows >= 0]
+
+    def pinned_links(self) -> I64:
+        """Rows of campaigns' core links: they may not be evicted."""
+        rows = self.links.index.find(np.array([k for c in self.campaigns.values() for k in c.core], np.uint64))
+        return rows[rows >= 0]
+
+    def forget(self, rows: I64) -> None:
+        """Account rows are about to be cleared: keep what their campaigns need of them."""
+        stats = self.accounts.stats
+        for row in rows[stats[rows, A.CAMPAIGN] > 0].tolist():
+            campaign = self.campaigns.get(int(stats[row, A.CAMPAIGN]))
+            member = campaign.members.get(int(self.accounts.index.keys[row])) if campaign is not None else None
+            if member is not None:
+                member.requests, member.first_ms = int(stats[row, A.HITS]), int(stats[row, A.HIT_FIRST])
+
+    def match(self, pane: Pane, account_rows: I64, link_rows: I64) -> None:
+        """Match a pane's rows to campaigns; new members are acted on at once, leases of active ones renewed."""
+        numbers = np.zeros(len(pane.order), np.int64)
+        if not self.campaigns or campaigns.match(link_rows, self.links.stats, self.links.pools, numbers) == 0:
+            return
+        for number in np.unique(numbers[numbers > 0]).tolist():
+            campaign = self.campaigns[number]
+            at = np.flatnonzero(numbers == number)
+            at = at[campaigns.agrees(campaign, pane.ids[at], pane.numbers[at])]
+            if at.size == 0:
+                continue
+            joined, due = campaigns.follow(
+                campaign, pane.numbers[at], account_rows[at], self.accounts, now_ms=pane.end_ms
+            )
+            self.population.forget(self.accounts, joined)
+            self._act(campaign, np.concatenate([joined, due]), pane.end_ms)
+
+    # --- accusations -----------------------------------------------------------
+
+    def accuse(self, accused: Accused, end_ms: int) -> None:
+        """Let an accused pool join the campaign of its members, or found one (text pools only)."""
+        p = self.links.pools[accused.pool]
+        kind = KINDS[int(p[P.KIND])]
+        judged = accused.judged
+        number = int(p[P.CAMPAIGN]) or campaigns.home_of(accused.pool, self.links, self.accounts)
+        home = self.campaigns.get(number)
+        if home is None:
+            if kind not in TEXT_KINDS or not judged.cross_account:
+                return
+            home = self._open(accused, end_ms)
+        elif judged.verdict.log_odds > home.verdict.log_odds:
+            home.verdict, home.evidence = judged.verdict, judged.evidence
+            home.signature_ids = tuple(e.signature for e in judged.evidence if e.counted and e.log_odds > 0)
+        if p[P.CAMPAIGN] == 0 and len(home.core) >= campaigns.CORE_MAX:
+            return
+        joined = campaigns.enlist(home, accused.pool, self.links, self.accounts, end_ms=end_ms, kind=kind)
+        home.requests = max(home.requests, int(p[P.REQUESTS]))
+        self.population.forget(self.accounts, joined)
+        if home.revision == 0:
+            home.samples = self._samples(home)
+            self._publish(home, end_ms)
+        self._act(home, joined, end_ms)
+
+    def _open(self, accused: Accused, end_ms: int) -> Campaign:
+        self.opened += 1
+        judged = accused.judged
+        self.campaigns[self.opened] = campaigns.found(
+            self.opened,
+            accused.pool,
+            self.links,
+            self.accounts,
+            tenant=self.tenant,
+            end_ms=end_ms,
+            verdict=judged.verdict,
+            evidence=judged.evidence,
+            contains=judged.cross_account and judged.families >= self.settings.verdict.families_min,
+        )
+        return self.campaigns[self.opened]
+
+    def _samples(self, campaign: Campaign) -> list[tuple[str, int, str]]:
+        """Name recent events that carry the campaign's links."""
+        core = np.array(list(campaign.core), np.uint64)
+        samples: list[tuple[str, int, str]] = []
+        for pane in reversed(self.recent.panes):
+            hits = np.flatnonzero(np.isin(pane.ids[:, LINK_COLUMNS], core).any(axis=1))
+            names = pane.names_of
+            for row in reversed(hits.tolist()):
+                account = names(pane.ids[row : row + 1, ID.ACCOUNT])[0] or b""
+                samples.append((pane.event_id(row), int(pane.numbers[row, 0]), account.decode()))
+                if len(samples) >= SAMPLES_MAX:
+                    return samples
+        return samples
+
+    # --- leases ----------------------------------------------------------------
+
+    def expire(self, end_ms: int) -> None:
+        """End the leases that have run out."""
+        effective_ms = end_ms + self.settings.lateness_ms
+        self.outputs += decision.expire(self.ledger, now_ms=end_ms, effective_ms=effective_ms)
+
+    def _act(self, campaign: Campaign, rows: I64, end_ms: int) -> None:
+        """Issue or renew the leases of members; their rows say when the next renewal is due."""
+        if not campaign.contains:
+            return
+        effective_ms = end_ms + self.settings.lateness_ms
+        stats = self.accounts.stats
+        for row in rows.tolist():
+            made = decision.propose(
+                self.ledger,
+                scope="account",
+                value=self.accounts.index.name(row),
+                tenant=self.tenant,
+                tier_code=int(stats[row, A.TIER]),
+                active_accounts=self.active_accounts,
+                now_ms=end_ms,
+                effective_ms=effective_ms,
+                settings=self.settings.decision,
+                mode=self.settings.mode,
+                config_hash=self.config_hash,
+                alert_id=alerts.alert_id(campaign),
+                campaign_id=campaign.id,
+                signature_ids=campaign.signature_ids,
+                risk_score=alerts.risk_of(campaign),
+                allow=self.allow,
+            )
+            if made is None:
+                stats[row, A.RENEW_MS] = end_ms + SPARED_MS
+            else:
+                # A quarter of the lease has run: early enough that an active member has no gap.
+                stats[row, A.RENEW_MS] = end_ms + (made.expires_at - made.effective_at) // 4
+                self.outputs.append(made)
+
+    # --- life ------------------------------------------------------------------
+
+    def close_idle(self, end_ms: int) -> None:
+        """End the campaigns that have been silent for long."""
+        for number, campaign in sorted(self.campaigns.items()):
+            if end_ms - campaign.last_ms > self.settings.decision.campaign_idle_ms:
+                campaign.closed = "idle"
+                self._publish(campaign, end_ms)
+                self._disband(number)
+
+    def _disband(self, number: int) -> None:
+        campaign = self.campaigns.pop(number)
+        self.closed_members += self.members_of(campaign)
+        self.links.pools[self.links.pools[:, P.CAMPAIGN] == number, P.CAMPAIGN] = 0
+        stats = self.accounts.stats[: self.accounts.index.used]
+        stats[stats[:, A.CAMPAIGN] == number, A.CAMPAIGN] = 0
+        stats[stats[:, A.HIT_OF] == number, A.HIT_OF] = 0
+
+    def update_alerts(self, end_ms: int, *, final: bool) -> None:
+        """Publish a new revision of what grew twofold, got worse, or has news that is a while old."""
+        for _, campaign in sorted(self.campaigns.items()):
+            grown = campaign.requests >= 2 * campaign.alerted_requests
+            due = end_ms - campaign.alerted_ms >= self.settings.decision.update_interval_ms
+            news = campaign.requests != campaign.alerted_requests
+            worse = campaign.severity != alerts.severity_of(campaign)
+            if campaign.revision > 0 and news and (grown or due or worse or final):
+                self._publish(campaign, end_ms)
+
+    def _sizes(self, campaign: Campaign) -> dict[int, tuple[int, int]]:
+        """Accounts and requests of each core link that still has a pool."""
+        keys = list(campaign.core)
+        rows = self.links.index.find(np.array(keys, np.uint64))
+        pools = np.where(rows >= 0, self.links.stats[rows, L.POOL] - 1, -1)
+        held = np.flatnonzero(pools >= 0)
+        column = self.links.large.columns
+        crowd = bottom_k.estimate(sizes=column.sizes[pools[held]], thetas=column.thetas[pools[held]]).value
+        requests = self.links.stats[rows[held], L.REQUESTS]
+        return {
+            keys[i]: (round(float(n)), int(r)) for i, n, r in zip(held.tolist(), crowd, requests.tolist(), strict=True)
+        }
+
+    def _publish(self, campaign: Campaign, end_ms: int) -> None:
+        leases = self.ledger.leases
+        ids = [
+            leases["account", name].decision.decision_id
+            for name in sorted(m.name for m in campaign.members.values())
+            if ("account", name) in leases
+        ]
+        self.outputs.append(
+            alerts.campaign_alert(
+                campaign,
+                tenant=self.tenant,
+                settings=self.settings,
+                config_hash=self.config_hash,
+                coverage=self.coverage(),
+                link_sizes=self._sizes(campaign),
+                decision_ids=tuple(ids[:SAMPLES_MAX]),
+            )
+        )
+        campaign.revision += 1
+        campaign.alerted_ms, campaign.alerted_requests = end_ms, campaign.requests
+        campaign.severity = alerts.severity_of(campaign)
+
+    def members_of(self, campaign: Campaign) -> list[Member]:
+        """List a campaign's members by name."""
+        return [
+            Member(
+                campaign_id=campaign.id,
+                account_id=m.name,
+                tenant=self.tenant,
+                first_seen=m.first_ms,
+                requests=m.requests,
+                joined_at=m.joined_ms,
+            )
+            for m in campaigns.standing(campaign, self.accounts)
+        ]
+
+    def members(self) -> list[Member]:
+        """List the members of every campaign, ended ones first."""
+        return self.closed_members + [m for _, c in sorted(self.campaigns.items()) for m in self.members_of(c)]
