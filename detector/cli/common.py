@@ -1,11 +1,12 @@
 """What several verbs share: settings, keys, exit codes.
 
 Purpose: one way to read the configuration and the fingerprint key, one table of exit
-codes: 0 done, 1 a gate failed, 2 usage, 3 input, 4 infrastructure.
+codes: 0 done, 1 a gate failed, 2 usage, 3 input, 4 infrastructure, 130 interrupted.
 Limits: secrets come from the environment or a file, and are never printed.
 """
 
 import os
+from enum import StrEnum
 from pathlib import Path
 
 import typer
@@ -15,9 +16,24 @@ from detector.config import ConfigError, Settings, parse
 from detector.hashing import DEVELOPMENT_KEY, KEY_BYTES
 
 EXIT_GATE, EXIT_USAGE, EXIT_INPUT, EXIT_INFRASTRUCTURE = 1, 2, 3, 4
+EXIT_INTERRUPTED = 130  # as a shell reports a program that Ctrl-C ended
 KEY_VARIABLE = "STILLWATCH_FINGERPRINT_KEY"
 
 errors = Console(stderr=True)
+
+
+class Format(StrEnum):
+    """How an input is laid out; both names mean access.v1 until other formats are read."""
+
+    auto = "auto"
+    canonical = "canonical"
+
+
+class Output(StrEnum):
+    """How an answer is written."""
+
+    human = "human"
+    json = "json"
 
 
 def fail(message: str, *, code: int) -> typer.Exit:
@@ -65,4 +81,5 @@ def warn_development_key() -> None:
         "for logs that leave your machine.",
         style="bold yellow",
         highlight=False,
+        soft_wrap=True,
     )

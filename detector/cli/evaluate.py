@@ -10,7 +10,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from detector.cli.common import EXIT_INPUT, EXIT_USAGE, fail, read_key
+from detector.cli.common import EXIT_INPUT, Output, fail, read_key
 from detector.records import SchemaError
 from detector.runtime.sources import InputError
 from detector.tuning.scoring import LabelsError, score_run
@@ -22,12 +22,10 @@ def evaluate(
     events: Annotated[
         list[str] | None, typer.Option(metavar="IN", help="the run's events; else the inputs that its manifest names")
     ] = None,
-    output: Annotated[str, typer.Option("-o", "--output", help="human or json")] = "human",
+    output: Annotated[Output, typer.Option("-o", "--output", help="For people or for programs.")] = Output.human,
     key_file: Annotated[Path | None, typer.Option(help="fingerprint key: 64 hex digits")] = None,
 ) -> None:
     """Score a replay: leak, time to detect, member recall and precision, collateral, alert load."""
-    if output not in {"human", "json"}:
-        raise fail(f"-o {output!r} is none of human, json", code=EXIT_USAGE)
     key, _ = read_key(key_file)
     try:
         scores = score_run(folder, labels=labels, inputs=events or [], key=key)
@@ -35,7 +33,7 @@ def evaluate(
         raise fail(str(wrong), code=EXIT_INPUT) from wrong
     except OSError as wrong:
         raise fail(f"{wrong.filename or folder}: {wrong.strerror or wrong}", code=EXIT_INPUT) from wrong
-    if output == "json":
+    if output is Output.json:
         sys.stdout.buffer.write(orjson.dumps(scores, option=orjson.OPT_INDENT_2) + b"\n")
     else:
         print_scores(scores, console=Console(soft_wrap=True, highlight=False))

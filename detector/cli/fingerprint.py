@@ -8,14 +8,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from detector.cli.common import EXIT_INPUT, EXIT_USAGE, KEY_VARIABLE, fail, read_key
-from detector.cli.validate import Format
+from detector.cli.common import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_USAGE, KEY_VARIABLE, Format, fail, read_key
 from detector.fingerprint import Content
 from detector.runtime.feed import with_fingerprints
 from detector.runtime.sources import InputError, check_input, decode_block, open_input
 from detector.runtime.writer import EventWriter, OutputError
-
-EXIT_INTERRUPTED = 130  # as a shell reports a program that Ctrl-C ended
 
 
 def fingerprint(
@@ -29,7 +26,7 @@ def fingerprint(
     ] = None,
 ) -> None:
     """Turn raw content into the contract's fingerprints and drop the text."""
-    del form  # both names mean access.v1 until other formats are read
+    del form
     key, development = read_key(key_file)
     if development:
         _say(
@@ -48,6 +45,10 @@ def fingerprint(
         raise typer.Exit(EXIT_INTERRUPTED) from None
     refused = ", ".join(f"{count:,} {reason}" for reason, count in sorted(rejects.items()))
     _say(f"{writer.rows:,} events, {texts:,} with text fingerprinted, {rejects.total():,} rejects {refused}".rstrip())
+    if rejects:
+        _say("where the rejects stand, `stillwatch validate` says")
+    if rejects["truncated_input"]:
+        raise fail("an input is truncated or corrupt; what could be read was fingerprinted", code=EXIT_INPUT)
 
 
 def text_rows(content: Content) -> int:

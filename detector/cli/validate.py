@@ -1,7 +1,6 @@
 """`stillwatch validate`: fill rates, rejects by reason, coverage."""
 
 import sys
-from enum import StrEnum
 from typing import Annotated
 
 import msgspec
@@ -9,24 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from detector.cli.common import EXIT_INPUT, fail
+from detector.cli.common import EXIT_INPUT, Format, Output, fail
 from detector.runtime.sources import InputError, check_input
 from detector.runtime.validate import Report, survey
 from detector.signatures.registry import SIGNATURES
-
-
-class Format(StrEnum):
-    """How an input is laid out."""
-
-    auto = "auto"
-    canonical = "canonical"
-
-
-class Output(StrEnum):
-    """How an answer is written."""
-
-    human = "human"
-    json = "json"
 
 
 def validate(
@@ -41,7 +26,7 @@ def validate(
     output: Annotated[Output, typer.Option("-o", "--output", help="For people or for programs.")] = Output.human,
 ) -> None:
     """Say what a log holds: fields, rejects, time order, accounts, and which signatures will be off."""
-    del form  # both names mean access.v1 until other formats are read
+    del form
     try:
         for name in inputs:
             check_input(name)
@@ -54,6 +39,8 @@ def validate(
         _show(report, Console(soft_wrap=True))
     if report.rows == 0:
         raise fail("no record was accepted", code=EXIT_INPUT)
+    if any(reason.reason == "truncated_input" for reason in report.rejects):
+        raise fail("an input is truncated or corrupt; this is what could be read of it", code=EXIT_INPUT)
 
 
 def _show(report: Report, console: Console) -> None:
