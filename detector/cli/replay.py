@@ -65,6 +65,8 @@ def _finish(result: engine.Result, *, out: Path, output: str, mode: str, fail_if
         print_summary(result, out=out, console=Console(soft_wrap=True), mode=mode)
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
+    if not result.rows:
+        raise fail("no record was accepted" + (" (see rejects.jsonl)" if result.rejects else ""), code=EXIT_INPUT)
     if result.rejects["truncated_input"]:
         raise fail(
             "an input is truncated or corrupt; what could be read was replayed (see rejects.jsonl)", code=EXIT_INPUT
@@ -124,6 +126,8 @@ def replay(
         raise fail("an input is named twice; its events would count twice", code=EXIT_USAGE)
     if labels is not None and "-" in inputs:
         raise fail("--labels needs inputs that can be read twice, not standard input", code=EXIT_USAGE)
+    if labels is not None and not labels.is_file():
+        raise fail(f"labels {labels}: no such file; check the path", code=EXIT_INPUT)
     line = _Line(shown=not no_progress)
     try:
         result = engine.replay(
@@ -155,5 +159,8 @@ def demo(
     """Replay the sample log that ships with the program: real prompts, real timing, a campaign laid over them."""
     with as_file(files("detector.tuning") / "demo") as folder:
         log = folder / "events.jsonl.zst"
-        errors.print(f"Replaying {log.name}: real prompts (see CREDITS.md beside it) with a campaign laid over them …")
+        errors.print(
+            f"Replaying {log.name}: real prompts (see CREDITS.md beside it) with a campaign laid over them …",
+            soft_wrap=True,
+        )
         replay([str(log)], out, labels=folder / "labels.csv", output=output, set_=[])

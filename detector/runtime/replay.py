@@ -26,6 +26,7 @@ from detector.judge import Judge
 from detector.panes import Refused
 from detector.records import Alert, Decision, Member, Reject, encode, format_time
 from detector.runtime.feed import Piece, pieces
+from detector.runtime.sources import check_input
 
 FILES = ("alerts.jsonl", "decisions.jsonl", "members.jsonl", "rejects.jsonl", "metrics.json", "manifest.json")
 
@@ -153,6 +154,8 @@ def replay(
     command: Iterable[str] = (),
 ) -> Result:
     """Replay inputs into `out`; an interrupt is a result. Raises `InputError` where an input cannot be opened."""
+    for name in inputs:
+        check_input(name)  # before the results of an earlier run are overwritten
     out.mkdir(parents=True, exist_ok=True)
     run = _Run(inputs, out, settings)
     rows, interrupted, raw_text, end_ms = 0, False, False, 0
