@@ -132,6 +132,8 @@ def parse(text: str, *, overrides: tuple[str, ...] = ()) -> Settings:
             *parents, leaf = name.strip().split(".")
             for parent in parents:
                 node = node.setdefault(parent, {})
+                if not isinstance(node, dict):
+                    raise ConfigError(f"--set {item!r}: {parent} is a value, not a table")
             node[leaf] = parsed
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"settings are not TOML: {error}") from error
