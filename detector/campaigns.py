@@ -30,8 +30,12 @@ Bools = npt.NDArray[np.bool_]
 CORE_MAX = 64
 HITS_MIN = 2
 HIT_SHARE_MIN = 0.1
-# Pools whose sampled members agree this much are the same accounts.
-OVERLAP_MIN = 0.6
+# A pool of which this share, and no fewer accounts, act with a campaign already belongs to it:
+# pools are accused one by one, so of several texts of one pipeline the first found the campaign.
+OVERLAP_MIN = 0.2
+OVERLAP_ACCOUNTS_MIN = 3
+# Fewer members at once are not worth a case yet: the pool is judged again when it has grown.
+FOUNDERS_MIN = 3
 # An attribute that this share of the core has in common vetoes when contradicted.
 VETO_SHARE = 0.9
 PROGRAM_SHARE_MIN = 0.05
@@ -138,10 +142,10 @@ def _follow(rows, times, number, now_ms, stats, joined, due):  # type: ignore[no
         s = stats[rows[i]]
         if s[_CAMPAIGN] != 0 and s[_CAMPAIGN] != number:
             continue
-        if s[_HIT_OF] != number:
-            s[_HIT_OF] = number
+        if s[_HIT_OF] == 0:
             s[_HITS] = 0
             s[_HIT_FIRST] = times[i]
+        s[_HIT_OF] = number
         s[_HITS] += 1
         if s[_CAMPAIGN] == number:
             if s[_RENEW] <= now_ms:
@@ -248,32 +252,62 @@ def enlist(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTab
     links.pools[pool, P.CAMPAIGN] = campaign.number
     rows, places = _sampled(links, pool, accounts)
     stats = accounts.stats
-    mine = (stats[rows, A.CAMPAIGN] == campaign.number) | (stats[rows, A.CAMPAIGN] == 0)
-    if campaign.programs:
-        mine &= np.isin(stats[rows, A.PROGRAM].view(np.uint64), np.array(campaign.programs, np.uint64))
-    rows, places = rows[mine], places[mine]
     counts = links.large.columns.counts[pool, places].astype(np.int64)
     firsts = links.large.firsts[pool, places]
-    known = stats[rows, A.HIT_OF] == campaign.number
+    fits = _eligible(campaign, rows, counts, accounts) | (stats[rows, A.CAMPAIGN] == campaign.number)
+    rows, counts, firsts = rows[fits], counts[fits], firsts[fits]
+    known = stats[rows, A.HIT_OF] != 0
     stats[rows, A.HITS] = np.where(known, np.maximum(stats[rows, A.HITS], counts), counts)
     stats[rows, A.HIT_FIRST] = np.where(known, np.minimum(stats[rows, A.HIT_FIRST], firsts), firsts)
     stats[rows, A.HIT_OF] = campaign.number
-    hits = stats[rows, A.HITS]
-    joins = (stats[rows, A.CAMPAIGN] == 0) & (hits >= HITS_MIN) & (hits >= HIT_SHARE_MIN * stats[rows, A.REQUESTS])
-    joined = rows[joins]
+    joined = rows[stats[rows, A.CAMPAIGN] == 0]
     stats[joined, A.CAMPAIGN] = campaign.number
     stats[joined, A.RENEW_MS] = NOT_DUE
     enter(campaign, joined, accounts, now_ms=end_ms)
     return joined
 
 
-def home_of(pool: int, links: LinkTable, accounts: AccountTable) -> int:
-    """The campaign that most of a pool's sampled accounts act with (the oldest of equals), 0 if too few do."""
+def homes_of(pool: int, links: LinkTable, accounts: AccountTable) -> list[int]:
+    """Campaigns with which enough of a pool's sampled accounts act: the one with most of them first."""
     rows, _ = _sampled(links, pool, accounts)
     member, hit = accounts.stats[rows, A.CAMPAIGN], accounts.stats[rows, A.HIT_OF]
     numbers, counts = np.unique(np.where(member > 0, member, hit), return_counts=True)
-    counts[numbers == 0] = 0
     size = int(links.large.columns.sizes[pool])
-    if counts.size == 0 or counts.max() < OVERLAP_MIN * max(size, 1):
-        return 0
-    return int(numbers[np.argmax(counts)])
+    enough = (numbers > 0) & (counts >= OVERLAP_ACCOUNTS_MIN) & (counts >= OVERLAP_MIN * size)
+    numbers, counts = numbers[enough], counts[enough]
+    return [int(n) for n in numbers[np.argsort(-counts, kind="stable")]]
+
+
+def founders(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable) -> int:
+    """How many of a pool's sampled accounts would be members of a campaign founded on it."""
+    rows, places = _sampled(links, pool, accounts)
+    return int(_eligible(campaign, rows, links.large.columns.counts[pool, places].astype(np.int64), accounts).sum())
+
+
+def _eligible(campaign: Campaign, rows: I64, hits: I64, accounts: AccountTable) -> Bools:
+    """Hold accounts against the rule of membership; a member of another campaign stays there."""
+    stats = accounts.stats
+    joins = (stats[rows, A.CAMPAIGN] == 0) & (hits >= HITS_MIN) & (hits >= HIT_SHARE_MIN * stats[rows, A.REQUESTS])
+    if campaign.programs:
+        joins &= np.isin(stats[rows, A.PROGRAM].view(np.uint64), np.array(campaign.programs, np.uint64))
+    return joins
+
+
+def absorb(campaign: Campaign, other: Campaign, links: LinkTable, accounts: AccountTable) -> None:
+    """Take over another campaign's core and members: both turned out to be the same accounts."""
+    campaign.core |= dict(list(other.core.items())[: CORE_MAX - len(campaign.core)])
+    campaign.programs += [p for p in other.programs if p not in campaign.programs]
+    campaign.single_turn &= other.single_turn
+    campaign.no_tools &= other.no_tools
+    campaign.contains |= other.contains
+    campaign.first_ms = min(campaign.first_ms, other.first_ms)
+    campaign.last_ms = max(campaign.last_ms, other.last_ms)
+    campaign.requests += other.requests
+    campaign.output_tokens += other.output_tokens
+    campaign.reasoning_tokens += other.reasoning_tokens
+    campaign.cost_micro_usd += other.cost_micro_usd
+    campaign.members |= other.members
+    links.pools[links.pools[:, P.CAMPAIGN] == other.number, P.CAMPAIGN] = campaign.number
+    stats = accounts.stats[: accounts.index.used]
+    for column in (A.CAMPAIGN, A.HIT_OF):
+        stats[stats[:, column] == other.number, column] = campaign.number

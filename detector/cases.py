@@ -109,13 +109,19 @@ class Cases:
         p = self.links.pools[accused.pool]
         kind = KINDS[int(p[P.KIND])]
         judged = accused.judged
-        number = int(p[P.CAMPAIGN]) or campaigns.home_of(accused.pool, self.links, self.accounts)
-        home = self.campaigns.get(number)
+        homes = campaigns.homes_of(accused.pool, self.links, self.accounts)
+        home = self.campaigns.get(int(p[P.CAMPAIGN]) or (homes[0] if homes else 0))
         if home is None:
             if kind not in TEXT_KINDS or not judged.cross_account:
                 return
-            home = self._open(accused, end_ms)
-        elif judged.verdict.log_odds > home.verdict.log_odds:
+            home = self._found(accused, end_ms)
+            if home is None:
+                return
+        for other in homes:
+            if other != home.number:
+                home = self._merge(home, self.campaigns[other], end_ms)
+        home.contains |= self._may_contain(accused)
+        if judged.verdict.log_odds > home.verdict.log_odds:
             home.verdict, home.evidence = judged.verdict, judged.evidence
             home.signature_ids = tuple(e.signature for e in judged.evidence if e.counted and e.log_odds > 0)
         if p[P.CAMPAIGN] == 0 and len(home.core) >= campaigns.CORE_MAX:
@@ -128,11 +134,14 @@ class Cases:
             self._publish(home, end_ms)
         self._act(home, joined, end_ms)
 
-    def _open(self, accused: Accused, end_ms: int) -> Campaign:
-        self.opened += 1
+    def _may_contain(self, accused: Accused) -> bool:
+        return accused.judged.cross_account and accused.judged.families >= self.settings.verdict.families_min
+
+    def _found(self, accused: Accused, end_ms: int) -> Campaign | None:
+        """Open a campaign on a pool, unless too few accounts of it would be members."""
         judged = accused.judged
-        self.campaigns[self.opened] = campaigns.found(
-            self.opened,
+        campaign = campaigns.found(
+            self.opened + 1,
             accused.pool,
             self.links,
             self.accounts,
@@ -140,9 +149,23 @@ class Cases:
             end_ms=end_ms,
             verdict=judged.verdict,
             evidence=judged.evidence,
-            contains=judged.cross_account and judged.families >= self.settings.verdict.families_min,
+            contains=self._may_contain(accused),
         )
-        return self.campaigns[self.opened]
+        if campaigns.founders(campaign, accused.pool, self.links, self.accounts) < campaigns.FOUNDERS_MIN:
+            return None
+        self.opened = campaign.number
+        self.campaigns[campaign.number] = campaign
+        return campaign
+
+    def _merge(self, one: Campaign, two: Campaign, end_ms: int) -> Campaign:
+        """Make two campaigns one, under the older number; the other's alert says where it went."""
+        stays, goes = (one, two) if one.number < two.number else (two, one)
+        campaigns.absorb(stays, goes, self.links, self.accounts)
+        goes.closed = "merged"
+        if goes.revision > 0:
+            self._publish(goes, end_ms, absorbed_by=alerts.alert_id(stays))
+        del self.campaigns[goes.number]
+        return stays
 
     def _samples(self, campaign: Campaign) -> list[tuple[str, int, str]]:
         """Name recent events that carry the campaign's links."""
@@ -167,10 +190,11 @@ class Cases:
 
     def _act(self, campaign: Campaign, rows: I64, end_ms: int) -> None:
         """Issue or renew the leases of members; their rows say when the next renewal is due."""
+        stats = self.accounts.stats
         if not campaign.contains:
+            stats[rows, A.RENEW_MS] = end_ms + SPARED_MS
             return
         effective_ms = end_ms + self.settings.lateness_ms
-        stats = self.accounts.stats
         for row in rows.tolist():
             made = decision.propose(
                 self.ledger,
@@ -238,7 +262,7 @@ class Cases:
             keys[i]: (round(float(n)), int(r)) for i, n, r in zip(held.tolist(), crowd, requests.tolist(), strict=True)
         }
 
-    def _publish(self, campaign: Campaign, end_ms: int) -> None:
+    def _publish(self, campaign: Campaign, end_ms: int, *, absorbed_by: str | None = None) -> None:
         leases = self.ledger.leases
         ids = [
             leases["account", name].decision.decision_id
@@ -254,6 +278,7 @@ class Cases:
                 coverage=self.coverage(),
                 link_sizes=self._sizes(campaign),
                 decision_ids=tuple(ids[:SAMPLES_MAX]),
+                absorbed_by=absorbed_by,
             )
         )
         campaign.revision += 1
