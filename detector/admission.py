@@ -55,10 +55,19 @@ def seen_by_another(gate, load, generation, key, account):  # type: ignore[no-un
 
 @numba.njit(cache=True)
 def knock(slot_keys, slot_rows, ids, columns, gate, load, generation, rows_out, keys_out, at_out):  # type: ignore[no-untyped-def]
-    """Map every (row, link column) to its link row (-1 absent), and list the keys that the gate admits."""
+    """Map every (row, link column) to its link row (-1 absent), and list the keys that the gate admits.
+
+    Returns how many, and a number without meaning: it keeps alive the loads that warm the cache.
+    """
     n = 0
+    warmed = np.uint64(0)
+    slots, buckets = np.uint64(slot_keys.size - 1), np.uint64(gate.shape[0] - 1)
     for i in range(ids.shape[0]):
         account = ids[i, _I_ACCOUNT]
+        # Nearly every key is a miss in two big tables: loads that wait for nothing overlap.
+        for j in range(columns.size):
+            key = ids[i, columns[j]]
+            warmed ^= slot_keys[key & slots] ^ np.uint64(gate[(key >> np.uint64(20)) & buckets, 0])
         for j in range(columns.size):
             key = ids[i, columns[j]]
             if key == 0:
@@ -70,4 +79,4 @@ def knock(slot_keys, slot_rows, ids, columns, gate, load, generation, rows_out, 
                 keys_out[n] = key
                 at_out[n] = i * columns.size + j
                 n += 1
-    return n
+    return n, warmed

@@ -21,6 +21,7 @@ from detector import hashing
 from detector.accounts import A, AccountTable
 from detector.frames import ID, NUM, Flag
 from detector.links import L, LinkTable, P
+from detector.panes import Pane
 from detector.records import Evidence, Verdict
 
 U64 = npt.NDArray[np.uint64]
@@ -39,7 +40,14 @@ FOUNDERS_MIN = 3
 # An attribute that this share of the core has in common vetoes when contradicted.
 VETO_SHARE = 0.9
 PROGRAM_SHARE_MIN = 0.05
-_I_ACCOUNT, _I_PROGRAM, _TIME = int(ID.ACCOUNT), int(ID.PROGRAM), int(NUM.TIME)
+_I_PROGRAM, _TIME, _TURN, _FLAGS, _TOOLS = (
+    int(ID.PROGRAM),
+    int(NUM.TIME),
+    int(NUM.TURN),
+    int(NUM.FLAGS),
+    int(Flag.TOOLS),
+)
+_SUMMED = np.array([NUM.OUTPUT, NUM.REASONING, NUM.COST_MICRO_USD], np.int64)
 _POOL, _P_CAMPAIGN = int(L.POOL), int(P.CAMPAIGN)
 _REQUESTS, _CAMPAIGN, _HITS, _HIT_FIRST, _HIT_OF, _RENEW = (
     int(a) for a in (A.REQUESTS, A.CAMPAIGN, A.HITS, A.HIT_FIRST, A.HIT_OF, A.RENEW_MS)
@@ -120,58 +128,67 @@ def shared_text(rows, columns, stats, accounts, account_stats, shared):  # type:
                 break
 
 
-def agrees(campaign: Campaign, ids: U64, numbers: I64) -> Bools:
-    """Say which rows fit the core's profile: its programs, its single turns, its lack of tools."""
-    fits = np.ones(len(ids), np.bool_)
-    if campaign.programs:
-        fits &= np.isin(ids[:, _I_PROGRAM], np.array(campaign.programs, np.uint64))
-    if campaign.single_turn:
-        fits &= numbers[:, NUM.TURN] <= 0
-    if campaign.no_tools:
-        fits &= (numbers[:, NUM.FLAGS] & int(Flag.TOOLS)) == 0
-    return fits
-
-
 @numba.njit(cache=True)
-def _follow(rows, times, number, now_ms, stats, joined, due):  # type: ignore[no-untyped-def]
+def _follow(account_rows, ids, numbers, matched, number, programs, single, no_tools, now_ms, stats, sums, joined, due):  # type: ignore[no-untyped-def]
     n_joined = 0
     n_due = 0
-    for i in range(rows.size):
-        if rows[i] < 0:
+    for i in range(matched.size):
+        if matched[i] != number:
             continue
-        s = stats[rows[i]]
-        if s[_CAMPAIGN] != 0 and s[_CAMPAIGN] != number:
+        # The core's profile: what nearly all of it has in common vetoes when contradicted.
+        fits = programs.size == 0
+        for p in range(programs.size):
+            fits |= ids[i, _I_PROGRAM] == programs[p]
+        fits &= not (single and numbers[i, _TURN] > 0)
+        fits &= not (no_tools and numbers[i, _FLAGS] & _TOOLS != 0)
+        if not fits:
             continue
+        sums[0] += 1
+        sums[1] = max(sums[1], numbers[i, _TIME])
+        for k in range(_SUMMED.size):
+            sums[2 + k] += max(numbers[i, _SUMMED[k]], 0)
+        row = account_rows[i]
+        if row < 0 or (stats[row, _CAMPAIGN] != 0 and stats[row, _CAMPAIGN] != number):
+            continue
+        s = stats[row]
         if s[_HIT_OF] == 0:
             s[_HITS] = 0
-            s[_HIT_FIRST] = times[i]
+            s[_HIT_FIRST] = numbers[i, _TIME]
         s[_HIT_OF] = number
         s[_HITS] += 1
         if s[_CAMPAIGN] == number:
             if s[_RENEW] <= now_ms:
                 s[_RENEW] = NOT_DUE
-                due[n_due] = rows[i]
+                due[n_due] = row
                 n_due += 1
         elif s[_HITS] >= HITS_MIN and s[_HITS] >= HIT_SHARE_MIN * s[_REQUESTS]:
             s[_CAMPAIGN] = number
             s[_RENEW] = NOT_DUE
-            joined[n_joined] = rows[i]
+            joined[n_joined] = row
             n_joined += 1
     return n_joined, n_due
 
 
-def follow(campaign: Campaign, numbers: I64, rows: I64, accounts: AccountTable, *, now_ms: int) -> tuple[I64, I64]:
-    """Count matched events towards their accounts.
+def follow(
+    campaign: Campaign, pane: Pane, matched: I64, rows: I64, accounts: AccountTable, *, now_ms: int
+) -> tuple[I64, I64]:
+    """Count a pane's events that carry the core and fit its profile towards their accounts.
 
+    `matched` (int64) is the campaign number of each event, `rows` its account's row.
     Returns the account rows that became members now, and those of members whose lease is due.
     """
-    campaign.requests += len(numbers)
-    campaign.last_ms = max(campaign.last_ms, int(numbers[:, NUM.TIME].max()))
-    campaign.output_tokens += int(np.maximum(numbers[:, NUM.OUTPUT], 0).sum())
-    campaign.reasoning_tokens += int(np.maximum(numbers[:, NUM.REASONING], 0).sum())
-    campaign.cost_micro_usd += int(np.maximum(numbers[:, NUM.COST_MICRO_USD], 0).sum())
     joined, due = np.empty(rows.size, np.int64), np.empty(rows.size, np.int64)
-    n_joined, n_due = _follow(rows, numbers[:, NUM.TIME], campaign.number, now_ms, accounts.stats, joined, due)
+    sums = np.zeros(2 + _SUMMED.size, np.int64)
+    sums[1] = campaign.last_ms
+    n_joined, n_due = _follow(
+        rows, pane.ids, pane.numbers, matched, campaign.number, np.array(campaign.programs, np.uint64),
+        campaign.single_turn, campaign.no_tools, now_ms, accounts.stats, sums, joined, due,
+    )  # fmt: skip
+    requests, campaign.last_ms, output, reasoning, cost = sums.tolist()
+    campaign.requests += requests
+    campaign.output_tokens += output
+    campaign.reasoning_tokens += reasoning
+    campaign.cost_micro_usd += cost
     enter(campaign, joined[:n_joined], accounts, now_ms=now_ms)
     return joined[:n_joined], due[:n_due]
 

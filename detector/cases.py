@@ -92,15 +92,11 @@ class Cases:
             return
         for number in np.unique(numbers[numbers > 0]).tolist():
             campaign = self.campaigns[number]
-            at = np.flatnonzero(numbers == number)
-            at = at[campaigns.agrees(campaign, pane.ids[at], pane.numbers[at])]
-            if at.size == 0:
-                continue
-            joined, due = campaigns.follow(
-                campaign, pane.numbers[at], account_rows[at], self.accounts, now_ms=pane.end_ms
-            )
-            self.population.forget(self.accounts, joined)
-            self._act(campaign, np.concatenate([joined, due]), pane.end_ms)
+            joined, due = campaigns.follow(campaign, pane, numbers, account_rows, self.accounts, now_ms=pane.end_ms)
+            if joined.size:
+                self.population.forget(self.accounts, joined)
+            if joined.size or due.size:
+                self._act(campaign, np.concatenate([joined, due]), pane.end_ms)
 
     # --- accusations -----------------------------------------------------------
 

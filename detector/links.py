@@ -300,7 +300,7 @@ class LinkTable:
         """
         rows = np.empty((len(ids), columns.size), np.int64)
         keys, at = np.empty(rows.size, np.uint64), np.empty(rows.size, np.int64)
-        n = knock(
+        n, _ = knock(
             self.index.slot_keys,
             self.index.slot_rows,
             ids,
