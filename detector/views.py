@@ -33,8 +33,8 @@ PACED_REQUESTS_MIN = 4
 
 # Columns of the member summary that the kernel fills.
 (_MEMBERS, _UNITS, _PROGRAM, _PURITY, _PACED, _RATE, _RATE_SQ, _NOISE, _YOUNG, _AGED, _ALIVE, _GONE, _BORN, _COLLIDE,
- _PAYING) = range(15)  # fmt: skip
-_SUMMARY = 15
+ _PAYING, _PROGRAMMED) = range(16)  # fmt: skip
+_SUMMARY = 16
 (_ORG, _CREATED, _FIRST, _LAST, _REQUESTS, _PROGRAM_OF, _FIRED, _SHARED, _SESSIONS, _PAYMENT) = (
     int(a) for a in (A.ORG, A.CREATED, A.FIRST, A.LAST, A.REQUESTS, A.PROGRAM, A.FIRED, A.SHARED, A.SESSIONS, A.PAYMENT)
 )
@@ -87,13 +87,13 @@ def account_view(table: AccountTable, rows: I64, population: Population) -> Acco
 
 @kernel
 def _agreement(programs, templates, units):  # type: ignore[no-untyped-def]
-    """Count the units behind the commonest program, and the ordered pairs whose main templates agree."""
+    """Count the units behind the commonest known program, and the ordered pairs whose main templates agree."""
     best = 0
     agree = 0
     for u in range(units):
         same = 0
         for v in range(units):
-            same += programs[v] == programs[u]
+            same += programs[v] == programs[u] and programs[u] != 0
             agree += v != u and templates[v] == templates[u] and templates[v] != 0
         best = max(best, same)
     return best, agree
@@ -168,6 +168,7 @@ def _summarise(  # type: ignore[no-untyped-def]
             templates[units] = t_keys[row, top]
             units += 1
             out[_PAYING] += s[_PAYMENT] != 0
+            out[_PROGRAMMED] += s[_PROGRAM_OF] != 0
             if s[_CREATED] >= 0:
                 out[_AGED] += 1
                 out[_YOUNG] += s[_LAST] - s[_CREATED] < _WEEK_MS
@@ -243,6 +244,7 @@ def link_view(links: LinkTable, pools: I64, accounts: AccountTable, population: 
         members=summary[:, _MEMBERS],
         units=summary[:, _UNITS],
         paying=summary[:, _PAYING],
+        programmed=summary[:, _PROGRAMMED],
         program_share=summary[:, _PROGRAM] / units,
         purity=summary[:, _PURITY] / members,
         rate_members=summary[:, _PACED],

@@ -96,7 +96,8 @@ class LinkView(NamedTuple):
     members: F64  # sampled accounts with a row
     units: F64  # sampled organisations
     paying: F64  # units whose payment is known
-    program_share: F64
+    programmed: F64  # units whose client program is known
+    program_share: F64  # of the units: behind the commonest known program
     purity: F64  # mean share of a member's requests whose user text a pool shares, this link's at least
     rate_members: F64
     rate_log_sd: F64  # of ln(requests per day), counting noise removed

@@ -66,6 +66,7 @@ ORDINARY_POOL: Mapping[str, float] = {
     "members": 40.0,
     "units": 30.0,
     "paying": 30.0,
+    "programmed": 30.0,
     "program_share": 0.2,
     "purity": 0.2,
     "rate_members": 30.0,

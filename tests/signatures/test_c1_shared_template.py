@@ -90,6 +90,14 @@ def test_works_without_addresses_and_counts_less() -> None:
     assert judge(SIGNATURE, **POOL | blind | {"orgs_lower": ORGS_MIN - 1}) == 0.0
 
 
+def test_works_without_client_settings_as_at_the_least_share() -> None:
+    unknown = judge(SIGNATURE, **POOL | {"programmed": 0, "program_share": 0})
+    assert unknown == judge(SIGNATURE, **POOL | {"program_share": PROGRAM_SHARE_MIN})
+    assert 0.0 < unknown < SIGNATURE.log_odds_max
+    # Known for some: those decide, and the others count against.
+    assert judge(SIGNATURE, **POOL | {"programmed": 3, "program_share": 0.1}) == 0.0
+
+
 def test_counts_by_lower_bounds_only() -> None:
     assert judge(SIGNATURE, **POOL | {"orgs_lower": ORGS_MIN - 1}) == 0.0
     some = POOL | {"orgs": 2 * ORGS_MIN, "orgs_lower": 2 * ORGS_MIN}

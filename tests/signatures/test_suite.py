@@ -37,6 +37,7 @@ WHOLES = (
     ("gone", "alive"),
     ("born", "alive"),
     ("paying", "units"),
+    ("programmed", "units"),
 )
 EVERY = pytest.mark.parametrize("signature", SIGNATURES, ids=lambda s: s.id)
 View = AccountView | LinkView
@@ -298,7 +299,7 @@ LOCK: dict[str, tuple[int, str]] = {
     "n1_crowded_prefix": (2, "35d65c2dd2c4ff0e"),
     "n3_prefix_template": (2, "45219ffc71b8ae63"),
     "p1_shared_payment": (2, "9a3a21b6fb75710d"),
-    "c1_shared_template": (2, "9ef4107744c54ff6"),
+    "c1_shared_template": (2, "2477dd3249243bfc"),
     "c3_work_queue": (2, "9ccef0955143deec"),
     "c10_short_lived": (2, "dcbaa3caccce0fb5"),
     "m1_population_outlier": (2, "d185e8b8c9920384"),
