@@ -231,7 +231,8 @@ def link_view(links: LinkTable, pools: I64, accounts: AccountTable, population: 
         age_ms=now_ms - links.stats[links.pools[pools, P.LINK], 1].astype(np.float64),
         accounts=crowd.value,
         accounts_lower=crowd.lower,
-        orgs_lower=np.minimum(orgs.lower, crowd.upper),
+        # The sampled organisations are all different: there are at least as many, whatever the estimate's error.
+        orgs_lower=np.maximum(np.minimum(orgs.lower, crowd.upper), summary[:, _UNITS]),
         orgs=orgs.value,
         subnets=subnets.value,
         subnets_lower=subnets.lower,
