@@ -223,7 +223,10 @@ def pooled(signature: Signature, view: LinkView) -> Answer:
     p1 = np.maximum(CAMPAIGN_RATE, p0)
     share = np.divide(k, m, out=np.zeros_like(k), where=m > 0)
     strangers = m / (1.0 + np.maximum(m - 1.0, 0.0) * ALIKE)
-    ratio = strangers * (share * np.log(p1 / p0) + (1.0 - share) * np.log((1.0 - p1) / (1.0 - p0)))
+    fires, quiet = np.log(p1 / p0), np.log((1.0 - p0) / (1.0 - p1))
+    ratio = strangers * (share * fires - (1.0 - share) * quiet)
+    # At this share the two hypotheses explain the pool equally well.
+    even = np.divide(quiet, fires + quiet, out=np.full(k.shape, np.nan), where=known & (fires > 0))
     shown = np.log(signature.habit_share) + ratio
     hidden = np.log(max(1.0 - signature.habit_share, np.finfo(float).tiny))
     evidence = np.clip(np.logaddexp(shown, hidden), -signature.log_odds_max, signature.log_odds_max)
@@ -231,7 +234,7 @@ def pooled(signature: Signature, view: LinkView) -> Answer:
         "members_firing_share": FactColumn(
             value=np.where(m > 0, share, np.nan),
             unit="share",
-            threshold=CAMPAIGN_RATE,
+            threshold=even,
             lower=wilson_lower(k, m),
             baseline=np.where(known, p0, np.nan),
         ),

@@ -131,7 +131,8 @@ def test_discovery_adds_up_like_the_verdict() -> None:
         assert (float(total[0]), int(families[0])) == (result.verdict.log_odds, result.families)
 
 
-def test_a_retired_signature_is_off_and_reported() -> None:
-    active, blind = discovery.coverage(frozenset(), ())
-    assert "m1_population_outlier" in active
+def test_what_is_switched_off_or_blind_is_reported() -> None:
+    active, blind = discovery.coverage(frozenset(), ("m1_population_outlier",))
+    assert ("m1_population_outlier", ("switched off",)) in blind
     assert {sid for sid, _ in blind} | active == set(BY_ID)
+    assert not {sid for sid, _ in blind} & active
