@@ -8,6 +8,7 @@ Limits: ten campaigns are shown in full; all of them stand in alerts.jsonl.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -176,13 +177,13 @@ def _print_rest(result: Result, *, console: Console) -> None:
         )
 
 
-def _lack(missing: list[str]) -> str:
+def _lack(missing: Sequence[str]) -> str:
     """Why a signature is off.
 
     >>> _lack(["client_ip", "template_fp"]), _lack(["switched off"])
     ('no client_ip, template_fp', 'switched off')
     """
-    return ", ".join(missing) if missing == [SWITCHED_OFF] else f"no {', '.join(missing)}"
+    return ", ".join(missing) if tuple(missing) == (SWITCHED_OFF,) else f"no {', '.join(missing)}"
 
 
 def _print_operators(result: Result, *, console: Console) -> None:
