@@ -307,7 +307,7 @@ LOCK: dict[str, tuple[int, str]] = {
     "n3_prefix_template": (2, "2e53e3512b5829b5"),
     "p1_shared_payment": (2, "b1f681a798d26599"),
     "c1_shared_template": (2, "8d33ed4464085fdb"),
-    "c3_work_queue": (2, "7f4b14cab1400fa9"),
+    "c3_work_queue": (2, "e62300b0a7593eec"),
     "c10_short_lived": (2, "183946336cb1bad9"),
     "m1_population_outlier": (2, "f395ea44ed3712ba"),
 }
