@@ -128,7 +128,7 @@ class Cases:
         for other in homes:
             if other != home.number and not self.campaigns[other].closed:
                 home = self._merge(home, self.campaigns[other], end_ms)
-        home.contains |= self._may_contain(accused)
+        home.contains |= accused.judged.contains
         if judged.verdict.log_odds > home.verdict.log_odds:
             home.verdict, home.evidence = judged.verdict, judged.evidence
             home.signature_ids = tuple(e.signature for e in judged.evidence if e.counted and e.log_odds > 0)
@@ -142,9 +142,6 @@ class Cases:
             self.publish(home, end_ms)
         self.act(home, joined, end_ms)
 
-    def _may_contain(self, accused: Accused) -> bool:
-        return accused.judged.cross_account and accused.judged.families >= self.settings.verdict.families_min
-
     def _found(self, accused: Accused, end_ms: int) -> Campaign | None:
         """Open a campaign on a pool, unless too few accounts of it would be members."""
         judged = accused.judged
@@ -157,7 +154,7 @@ class Cases:
             end_ms=end_ms,
             verdict=judged.verdict,
             evidence=judged.evidence,
-            contains=self._may_contain(accused),
+            contains=judged.contains,
         )
         if campaigns.founders(campaign, accused.pool, self.links, self.accounts) < campaigns.FOUNDERS_MIN:
             return None
