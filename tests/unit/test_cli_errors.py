@@ -64,7 +64,7 @@ def test_what_is_wrong_is_said_in_one_sentence(
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("nothing",), ("replay",), ("replay", "x.jsonl"), ("replay", "x.jsonl", "--workers", "0")]
+    "words", [(), ("nothing",), ("replay",), ("replay", "x.jsonl"), ("replay", "x.jsonl", "--out", "r", "-o", "yaml")]
 )
 def test_wrong_usage_is_two(words: tuple[str, ...]) -> None:
     done = run(*words)
