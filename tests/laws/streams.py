@@ -160,7 +160,7 @@ def _ordinary(rng: random.Random, count: int) -> list[Event]:
         shared: Event = {"sdk_name": rng.choice(["sdk-a", "sdk-b", "sdk-c"])}
         shared["account_tier"] = rng.choice(["free", "enterprise"])
         created = START_MS - rng.randrange(30, 900) * 24 * HOUR_MS
-        for item in range(rng.choice([1, 2, 7, 14])):
+        for item in range(rng.choice([1, 2, 14, 28])):
             fields: Event = {
                 "org_id": f"o-{account}",
                 "account_created_at": created,
