@@ -75,7 +75,8 @@ def _finish(result: Result, *, out: Path, output: Output, mode: str, fail_if: st
     if result.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     if not result.rows:
-        raise fail("no record was accepted" + (" (see rejects.jsonl)" if result.rejects else ""), code=EXIT_INPUT)
+        why = "no event lies between --since and --until" if result.outside else "no record was accepted"
+        raise fail(why + (" (see rejects.jsonl)" if result.rejects else ""), code=EXIT_INPUT)
     if result.rejects["truncated_input"]:
         raise fail(
             "an input is truncated or corrupt; what could be read was replayed (see rejects.jsonl)", code=EXIT_INPUT
