@@ -49,7 +49,7 @@ def judge(view: LinkView) -> Answer:
         ),
         "members_paced": FactColumn(view.rate_members, "accounts", MEMBERS_MIN),
     }
-    return Answer(np.round(log_odds, 6), facts)
+    return Answer(log_odds.round(6), facts)
 
 
 SIGNATURE = Signature(

@@ -240,4 +240,4 @@ def pooled(signature: Signature, view: LinkView) -> Answer:
         ),
         "members_judged": FactColumn(value=m, unit="organisations", threshold=UNITS_MIN),
     }
-    return Answer(np.round(np.where(known, evidence, 0.0), 6), facts)
+    return Answer(np.where(known, evidence, 0.0).round(6), facts)
