@@ -28,7 +28,7 @@ PER_SECOND = 20_000
 SPAN_MS = 10_000
 LAP_ROWS = PER_SECOND * SPAN_MS // 1000
 LINKS = ((10_000, 100_000, 3.0), (1_000_000, 1_000_000, 8.0))  # live links, accounts, bar in us
-QUICK_LINKS = 1_000_000  # with so many the full record, which has no more links, waits for --full
+QUICK_LINKS = 1_000_000  # with so many, the other records wait for --full
 LAPS_TIMED = (6, 12)  # of 10 s: one discovery, two
 HISTORY = (40_000, 200_000)  # rows of one minute
 HISTORY_MINUTES = 2
@@ -110,7 +110,7 @@ def main() -> None:
     for links, accounts, bar_us in LINKS:
         headline(f"dense, about {links:,} live links", accounts=accounts, per_second=PER_SECOND)
         for name in traffic.RECORDS:
-            few = name != "full" or links < QUICK_LINKS
+            few = name == "bench" or links < QUICK_LINKS
             if name.startswith(options.only) and (few or options.full):
                 dense(name, options, links=links, accounts=accounts, bar_us=bar_us)
     if "history".startswith(options.only):
