@@ -33,19 +33,13 @@ class Waiting(msgspec.Struct, frozen=True, array_like=True):
     entry: Entry
 
 
-class Exemption(msgspec.Struct, frozen=True):
-    """An allow-list entry with the digest of its value."""
-
-    entry: AllowEntry
-    digest: int
-
-
 class Desk(msgspec.Struct):
     """Everything that operators' records left behind."""
 
     waiting: list[Waiting] = []
     stops: dict[str, int] = {}  # by source: where its records end
-    exemptions: dict[tuple[str, str], Exemption] = {}  # by (scope, value)
+    exemptions: dict[tuple[str, str], AllowEntry] = {}  # by (scope, value)
+    named: dict[tuple[str, int], str] = {}  # (scope, digest) of an exempt attribute -> its value
     lifted: dict[tuple[str, str], str] = {}  # (scope, value) -> the campaign that may not lease it again
     approvals: dict[str, Approval] = {}  # by campaign id
     enforcement: Enforcement = "on"
@@ -99,14 +93,28 @@ def exempt(
 
     An entry that names signatures covers the leases to which one of them contributed.
     """
-    if not desk.exemptions:
-        return False
-    for (s, v), held in sorted(desk.exemptions.items()):
-        entry = held.entry
-        if entry.expires_at <= now_ms:
-            del desk.exemptions[s, v]
+    keys = [(scope, value)]
+    keys += [(s, desk.named[s, digest]) for s, digest in attributes.items() if (s, digest) in desk.named]
+    for key in keys:
+        entry = desk.exemptions.get(key)
+        if entry is None:
             continue
-        mine = (s, v) == (scope, value) or (held.digest != 0 and attributes.get(s) == held.digest)
-        if mine and (not entry.signatures or set(entry.signatures) & set(signature_ids)):
+        if entry.expires_at <= now_ms:
+            withdraw(desk, key)
+        elif not entry.signatures or set(entry.signatures) & set(signature_ids):
             return True
     return False
+
+
+def grant(desk: Desk, entry: AllowEntry, *, digest: int) -> None:
+    """Put an entry in the place of the one that its key had."""
+    withdraw(desk, (entry.scope, entry.value))
+    desk.exemptions[entry.scope, entry.value] = entry
+    if digest and entry.scope in ATTRIBUTE_SCOPES:
+        desk.named[entry.scope, digest] = entry.value
+
+
+def withdraw(desk: Desk, key: tuple[str, str]) -> bool:
+    """Take an exemption back; False where there is none."""
+    desk.named = {named: value for named, value in desk.named.items() if (named[0], value) != key}
+    return desk.exemptions.pop(key, None) is not None

@@ -18,7 +18,7 @@ from detector.accounts import A
 from detector.campaigns import Campaign
 from detector.cases import Cases
 from detector.decision import Cause, Key
-from detector.desk import Exemption, Waiting
+from detector.desk import Waiting
 from detector.operators import KINDS, AllowEntry, Command, Control
 from detector.policy import stricter
 from detector.records import Approval, decode
@@ -46,8 +46,8 @@ def carry_out(cases: Cases, item: Waiting, *, now_ms: int) -> None:
 
 def _allow(cases: Cases, entry: AllowEntry, digest: int, now_ms: int) -> str:
     if entry.expires_at <= now_ms:
-        return "allow_removed" if cases.desk.exemptions.pop((entry.scope, entry.value), None) else "allow_expired"
-    cases.desk.exemptions[entry.scope, entry.value] = Exemption(entry, digest)
+        return "allow_removed" if desk.withdraw(cases.desk, (entry.scope, entry.value)) else "allow_expired"
+    desk.grant(cases.desk, entry, digest=digest)
     attributes = _attributes(cases) if entry.scope in desk.ATTRIBUTE_SCOPES else {}
     for (scope, value), lease in sorted(cases.ledger.leases.items()):
         covered = desk.exempt(

@@ -42,8 +42,8 @@ class Result(NamedTuple):
     members: list[Member]
     rejects: Counter[str]
     rows: int
-    first_ms: int
-    last_ms: int
+    first_ms: int | None  # None: no event was judged
+    last_ms: int | None
     accounts: int
     strictest: dict[tuple[str, str], Action]  # the strictest action on each (tenant, account)
     outside: int  # events before --since or after --until
@@ -53,13 +53,17 @@ class Result(NamedTuple):
     judges: dict[str, Judge]
 
 
+def _time(time_ms: int | None) -> str | None:
+    return format_time(time_ms) if time_ms is not None else None
+
+
 def metrics(result: Result) -> dict[str, Any]:
     """The counts of a run; nothing here depends on the clock."""
     return {
         "events": result.rows,
         "accounts": result.accounts,
-        "first_event": format_time(result.first_ms),
-        "last_event": format_time(result.last_ms),
+        "first_event": _time(result.first_ms),
+        "last_event": _time(result.last_ms),
         "alerts": len(result.alerts),
         "decisions": result.decisions,
         "accounts_acted_on": sum(contains(action) for action in result.strictest.values()),

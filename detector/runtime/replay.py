@@ -204,8 +204,9 @@ def _result(run: _Run, members: list[Member], *, interrupted: bool) -> Result:
         members=members,
         rejects=run.rejects,
         rows=run.rows,
-        first_ms=min((j.first_ms for j in judges.values()), default=0),
-        last_ms=max((j.last_ms for j in judges.values()), default=0),
+        # Nothing is judged before the first pane has closed, as when a run is interrupted early.
+        first_ms=min((j.first_ms for j in judges.values() if j.events), default=None),
+        last_ms=max((j.last_ms for j in judges.values() if j.events), default=None),
         accounts=sum(j.accounts.index.live() + j.accounts.evicted for j in judges.values()),
         strictest=run.strictest,
         outside=run.outside,

@@ -115,18 +115,21 @@ def _campaign(console: Console, alert: Alert, result: Result, *, out: Path, mode
     console.print(table)
 
 
+def _span(result: Result) -> str:
+    if result.first_ms is None or result.last_ms is None:
+        return "none of them judged"
+    return f"{format_time(result.first_ms)} to {format_time(result.last_ms)}"
+
+
 def print_summary(result: Result, *, out: Path, console: Console, mode: str) -> None:
     """Print the whole summary to `console`."""
     campaigns = [a for a in result.alerts if a.kind == "campaign"]
     if result.interrupted:
-        console.print(
-            f"[bold yellow]Interrupted[/] at event time {format_time(result.last_ms)}; "
-            "what is written is complete up to there."
+        reached = (
+            f"at event time {format_time(result.last_ms)}" if result.last_ms is not None else "before the first pane"
         )
-    console.print(
-        f"\n[bold]{result.rows:,} events[/] of {result.accounts:,} accounts, "
-        + (f"{format_time(result.first_ms)} to {format_time(result.last_ms)}" if result.rows else "no time span")
-    )
+        console.print(f"[bold yellow]Interrupted[/] {reached}; what is written is complete up to there.")
+    console.print(f"\n[bold]{result.rows:,} events[/] of {result.accounts:,} accounts, " + _span(result))
     if not campaigns:
         console.print("[bold green]No campaign found.[/]")
     for alert in campaigns[:SHOWN_MAX]:

@@ -18,7 +18,7 @@ from detector import hashing
 from detector.accounts import A
 from detector.campaigns import Campaign, Joined
 from detector.decision import Lease, Ledger
-from detector.desk import Desk, Exemption, Waiting
+from detector.desk import Desk, Waiting
 from detector.frames import COVERED_FIELDS, ID, NUM, Entry, Flag
 from detector.judge import Judge
 from detector.links import KINDS, L, P
@@ -122,7 +122,7 @@ class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 _NAMED = (A, L, P, ID, NUM, Flag)
 _STRUCTS = (
     *(State, HeldSource, HeldIndex, Campaign, Joined, Lease, Ledger, Alert, Decision, Member, AllowEntry),
-    *(Desk, Waiting, Entry, Exemption, Approval, Freshness, Outlet),
+    *(Desk, Waiting, Entry, Approval, Freshness, Outlet),
 )
 LAYOUT = hashing.content_digest(
     repr(

@@ -6,17 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from detector.records import Alert as AlertRecord
 from detector.records import decode, encode, format_time, parse_time
 from detector.runtime import lookup
+from detector.runtime import replay as engine
 from detector.runtime.explain import in_force, read_run
 from detector.runtime.feed import pieces
+from detector.runtime.outcome import Progress
 from detector.runtime.pace import GAP_MS_MAX, Pace
+from detector.runtime.summary import print_summary
 from detector.runtime.verify import differences, read_alerts
 from tests.laws.streams import HOUR_MS, KEY, MINUTE_MS, START_MS
 from tests.unit.replaying import (
     OUTCOME,
+    SETTINGS,
     assert_one_sentence,
     lines,
     outcome,
@@ -156,6 +161,24 @@ def test_a_fast_replay_by_the_clock_gives_the_same_files(done: Path, tmp_path: P
     ran = replay(done / "log.jsonl", "--out", tmp_path / "run", "--speed", "900000x")
     assert ran.exit_code == 0, ran.output
     assert outcome(tmp_path / "run") == outcome(done / "run")
+
+
+def test_an_interrupt_before_anything_was_judged_is_told_as_such(
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("detector.runtime.sources.BLOCK_BYTES", 2_000)
+    monkeypatch.setattr("detector.runtime.sources_streams.PIECE_BYTES", 1_000)
+    result = engine.replay(
+        [str(done / "log.jsonl")], out=tmp_path / "run", settings=SETTINGS, key=KEY, progress=interrupt
+    )
+    assert (result.interrupted, result.first_ms, result.last_ms) == (True, None, None)
+    console = Console(record=True, width=120)
+    print_summary(result, out=tmp_path / "run", console=console, mode="shadow")
+    assert "Interrupted before the first pane" in console.export_text()
+    assert metrics_of(tmp_path / "run")["first_event"] is None
 
 
 def test_a_run_equals_itself_and_the_differences_of_another_are_named(done: Path, tmp_path: Path) -> None:
