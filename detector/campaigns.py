@@ -88,6 +88,7 @@ class Campaign(msgspec.Struct):
     revision: int = 0
     alerted_ms: int = 0
     alerted_requests: int = 0
+    alerted_accounts: int = 0
     severity: str = ""
     closed: str = ""
     samples: list[tuple[str, int, str]] = []

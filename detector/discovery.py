@@ -18,11 +18,11 @@ from detector import models
 from detector.accounts import A, AccountTable
 from detector.config import Settings
 from detector.links import LinkTable, P
-from detector.population import MATURE_REQUESTS, Population, stratum
+from detector.population import JUDGED_BIT, MATURE_REQUESTS, Population, stratum
 from detector.records import Fact
 from detector.signatures.contract import Answer, LinkView, Signature, pooled
 from detector.signatures.registry import ACCOUNT_SIGNATURES, LINK_SIGNATURES, SIGNATURES
-from detector.verdict import Judged, facts_at, weigh
+from detector.verdict import COUNTED, Judged, facts_at, weigh
 from detector.views import account_view, link_view
 
 I64 = npt.NDArray[np.int64]
@@ -49,20 +49,19 @@ def judge_accounts(
     if rows.size == 0:
         return
     view = account_view(accounts, rows, population)
-    bits = np.zeros(rows.size, np.int64)
+    bits, firing = np.zeros(rows.size, np.int64), np.zeros(rows.size, np.int64)
     for bit, signature in enumerate(ACCOUNT_SIGNATURES):
         if signature.id in active:
-            bits |= (signature.judge(view).log_odds > 0).astype(np.int64) << bit
+            answer = signature.judge(view).log_odds
+            bits |= ((answer > 0).astype(np.int64) << bit) | ((answer != 0).astype(np.int64) << (JUDGED_BIT + bit))
+            firing += (answer > 0) & (signature.maturity in COUNTED)
     # Accounts that entered a new octave of requests, those that fire most first, ties by key.
     moved = stratum(accounts.stats[rows, A.REQUESTS]) != ((accounts.stats[rows, A.FIRED] >> 20) & 0xFF)
     free = accounts.stats[rows, A.CAMPAIGN] == 0
     chosen = np.flatnonzero(moved & free)
-    weight = np.array([int(b).bit_count() for b in bits[chosen].tolist()], np.int64)
-    chosen = np.sort(chosen[np.argsort(-weight, kind="stable")][: models.ROWS_MAX])
+    chosen = np.sort(chosen[np.argsort(-firing[chosen], kind="stable")][: models.ROWS_MAX])
     if chosen.size:
-        scores = model.score_then_learn(
-            view, chosen, np.array([int(b).bit_count() <= 1 for b in bits[chosen].tolist()])
-        )
+        scores = model.score_then_learn(view, chosen, firing[chosen] <= 1)
         accounts.stats[rows[chosen], A.MODEL_SCORE] = scores
     population.update(accounts, rows, bits)
 
@@ -73,10 +72,10 @@ def _answers(view: LinkView, active: frozenset[str]) -> list[tuple[Signature, An
 
 
 def _totals(answers: list[tuple[Signature, Answer]], rows: int, settings: Settings) -> tuple[F64, I64]:
-    """Add the best item of each family per row; count the families that accuse."""
+    """Add the best item of each family per row, shadow ones aside; count the families that accuse."""
     total, families = np.full(rows, settings.verdict.prior), np.zeros(rows, np.int64)
     for family in FAMILIES:
-        columns = [a.log_odds for s, a in answers if s.family == family]
+        columns = [a.log_odds for s, a in answers if s.family == family and s.maturity in COUNTED]
         if not columns:
             continue
         stacked = np.stack(columns)

@@ -108,6 +108,7 @@ class PaneBuffer:
         self.forced_ms = NEVER  # end of the last pane that was closed before its time
         self.rows = 0
         self.late = 0
+        self.late_by_pane: dict[int, int] = {}  # by the pane that was current when they came; open ones only
         self.forced = 0
         self.refused: list[Refused] = []
 
@@ -187,6 +188,8 @@ class PaneBuffer:
         dropped = bad | late
         if dropped.any():
             self.late += int(late.sum())
+            for pane, n in zip(*np.unique(clock[:-1][late] // self.pane_ms, return_counts=True), strict=True):
+                self.late_by_pane[int(pane)] = self.late_by_pane.get(int(pane), 0) + int(n)
             for i in np.flatnonzero(dropped).tolist():
                 reason: RejectReason = "late" if late[i] else "future_time"
                 self.refused.append(Refused(name, int(frame.positions[start + i]), reason))
@@ -253,6 +256,10 @@ class PaneBuffer:
                 self.refused.append(Refused(frame.source, int(frame.positions[at]), "duplicate"))
         self.closed_ms = end_ms
         return closed
+
+    def take_late(self, pane: int) -> int:
+        """Take the number of rows that came late while `pane` or an earlier one was current."""
+        return sum(self.late_by_pane.pop(p) for p in [p for p in self.late_by_pane if p <= pane])
 
     def take_refused(self) -> list[Refused]:
         """Hand over the refused rows seen since the last call."""

@@ -39,8 +39,8 @@ LAYERS = (
     ("accounts", "links", "population"),
     ("signatures",),
     # models and views evaluate what signatures declare, so they stand above them.
-    ("models", "views", "campaigns", "verdict", "alerts", "decision"),
-    ("judge", "cases", "discovery"),
+    ("models", "views", "campaigns", "verdict", "alerts", "policy", "decision", "desk", "publishing"),
+    ("judge", "cases", "orders", "discovery"),
     ("snapshot",),
     ("runtime", "tuning", "enforce"),
     ("cli", "__main__"),

@@ -193,9 +193,9 @@ def _disturb(rng: random.Random, events: list[Event]) -> list[Event]:
 
 @cache
 def world(seed: int, *, sources: int, disturbed: bool = True) -> Stream:
-    """Nine hours of 24 ordinary accounts, dealt out to sources; for the first five, 16 more harvest."""
+    """Nine hours of 48 ordinary accounts, dealt out to sources; for the first five, 20 more harvest."""
     rng = random.Random(seed)
-    events = sorted(_harvest(rng, 16) + _ordinary(rng, 24), key=lambda e: e["event_time"])
+    events = sorted(_harvest(rng, 20) + _ordinary(rng, 48), key=lambda e: e["event_time"])
     for number, e in enumerate(events):
         e["event_id"] = f"e-{number}"
     arrivals = _disturb(rng, events) if disturbed else events
