@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from detector.accounts import A, AccountTable
 from detector.index import find
-from detector.links import KINDS, TEXT_KINDS, LinkTable, P
+from detector.links import KINDS, POOL_K, TEXT_KINDS, LinkTable, P
 from detector.population import JUDGED_BIT, MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Population
 from detector.signatures.contract import REGULAR_SESSIONS, AccountView, LinkView, wilson_lower, wilson_upper
 from detector.signatures.registry import ACCOUNT_SIGNATURES
@@ -39,6 +39,7 @@ _SUMMARY = 16
     int(a) for a in (A.ORG, A.CREATED, A.FIRST, A.LAST, A.REQUESTS, A.PROGRAM, A.FIRED, A.SHARED, A.SESSIONS, A.PAYMENT)
 )
 _WEEK_MS = 7 * DAY_MS
+SEEN_SLOTS = 2 * POOL_K
 
 
 def _share(part: F64, whole: F64) -> F64:
@@ -110,6 +111,18 @@ def _life(s, now_ms, out):  # type: ignore[no-untyped-def]
     out[_BORN] += recent and now_ms - s[_FIRST] < DAY_MS
 
 
+@kernel
+def _first_of(org, seen):  # type: ignore[no-untyped-def]
+    """Say whether an organisation's digest is new to `seen` (int64, open addressing, at most half full); note it."""
+    at = org & (SEEN_SLOTS - 1)
+    while seen[at] != 0:
+        if seen[at] == org:
+            return False
+        at = (at + 1) & (SEEN_SLOTS - 1)
+    seen[at] = org
+    return True
+
+
 @numba.njit(cache=True)
 def _summarise(  # type: ignore[no-untyped-def]
     pools,
@@ -128,13 +141,14 @@ def _summarise(  # type: ignore[no-untyped-def]
     based,
 ):
     """Summarise each pool's sampled members; see `_SUMMARY`'s names. `base` is float64[STRATA, bits]."""
-    orgs = np.empty(hashes.shape[1], np.int64)
+    seen = np.empty(SEEN_SLOTS, np.int64)
     programs = np.empty(hashes.shape[1], np.int64)
     templates = np.empty(hashes.shape[1], np.uint64)
     for i in range(pools.size):
         pool = pools[i]
         out = summary[i]
         units = 0
+        seen[:] = 0
         for k in range(np.int64(sizes[pool])):
             row = find(slot_keys, slot_rows, hashes[pool, k])
             if row < 0:
@@ -152,14 +166,8 @@ def _summarise(  # type: ignore[no-untyped-def]
                 out[_RATE_SQ] += rate * rate
                 # Requests come in sessions: their number, not the requests', says how well a rate is known.
                 out[_NOISE] += 1.0 / s[_SESSIONS]
-            fresh = True
-            for u in range(units):
-                if orgs[u] == s[_ORG]:
-                    fresh = False
-                    break
-            if not fresh:
+            if not _first_of(s[_ORG], seen):
                 continue
-            orgs[units] = s[_ORG]
             programs[units] = s[_PROGRAM_OF]
             top = 0
             for t in range(1, t_keys.shape[1]):
