@@ -8,6 +8,7 @@ Limits: ten campaigns are shown in full; all of them stand in alerts.jsonl.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +22,7 @@ from detector.vocabulary import Action
 
 SHOWN_MAX = 10
 FACTS_SHOWN = 3
+SWITCHED_OFF = "switched off"  # as discovery.coverage says it
 UNIT_CHARS_MAX = 14
 _DONE: dict[Action, str] = {
     "observe": "observed",
@@ -84,7 +86,7 @@ def _decided(alert: Alert, result: Result, mode: str) -> str:
     return ", ".join(words) + end
 
 
-def _campaign(console: Console, alert: Alert, result: Result, mode: str) -> None:
+def _campaign(console: Console, alert: Alert, result: Result, *, out: Path, mode: str) -> None:
     block, damage = alert.campaign, alert.damage
     if block is None or damage is None:
         return
@@ -109,7 +111,7 @@ def _campaign(console: Console, alert: Alert, result: Result, mode: str) -> None
     if alert.verdict is not None:
         table.add_row("verdict", f"log-odds {alert.verdict.log_odds:.1f}; an alert needs {alert.verdict.threshold:.1f}")
     table.add_row("decided", _decided(alert, result, mode))
-    table.add_row("read on", f"stillwatch explain alert {alert.alert_id}; {alert.runbook}")
+    table.add_row("read on", f"stillwatch explain alert {alert.alert_id} --in {clean(str(out))}; {alert.runbook}")
     console.print(table)
 
 
@@ -128,7 +130,7 @@ def print_summary(result: Result, *, out: Path, console: Console, mode: str) -> 
     if not campaigns:
         console.print("[bold green]No campaign found.[/]")
     for alert in campaigns[:SHOWN_MAX]:
-        _campaign(console, alert, result, mode)
+        _campaign(console, alert, result, out=out, mode=mode)
     if len(campaigns) > SHOWN_MAX:
         console.print(f"\n… and {len(campaigns) - SHOWN_MAX} more campaigns in alerts.jsonl")
     for alert in result.alerts:
@@ -167,12 +169,21 @@ def _print_rest(result: Result, *, console: Console) -> None:
     for tenant, coverage in result.coverage.items():
         off = coverage["off"]
         total = len(coverage["active"]) + len(off)
-        words = (f"{o['signature']} (no {', '.join(o['missing'])})" for o in off)
+        words = (f"{o['signature']} ({_lack(o['missing'])})" for o in off)
         name = f" for tenant {clean(tenant)}" if len(result.coverage) > 1 else ""
         console.print(
             f"Signatures{name}: {len(coverage['active'])} of {total} on"
             + (f"; off: {'; '.join(words)}." if off else ".")
         )
+
+
+def _lack(missing: Sequence[str]) -> str:
+    """Why a signature is off.
+
+    >>> _lack(["client_ip", "template_fp"]), _lack(["switched off"])
+    ('no client_ip, template_fp', 'switched off')
+    """
+    return ", ".join(missing) if tuple(missing) == (SWITCHED_OFF,) else f"no {', '.join(missing)}"
 
 
 def _print_operators(result: Result, *, console: Console) -> None:

@@ -27,10 +27,11 @@ from detector.tuning.generate import generate
 from tests.bench import floors, traffic
 from tests.bench.bench_fingerprint import data_directory, rows_of
 from tests.bench.measure import arguments, at_least, best_seconds, figure, folder, headline, number, seconds
-from tests.bench.runs import Run, fresh_replay, print_memory, print_pace, start_cpu_s, write_log
+from tests.bench.runs import Run, fresh_replay, print_memory, print_pace, write_log
 
 DENSE = (2_000_000, 8_000_000)
 LETTER = (400_000, 3_900_000)
+SHORT = 60_000
 RAW = (120_000, 600_000)
 DENSE_MIX = traffic.Mix(accounts=100_000, shared=5_000, per_second=20_000)
 PER_SECOND = 15.0
@@ -38,10 +39,16 @@ ACCOUNT_PER_SECOND = 15.0 / 53_000  # measured: 53,000 accounts of the generator
 RAW_CHARS = 1_400
 
 
+def short_log(at: Path) -> Path:
+    """A log of few events, for what starting costs."""
+    return write_log(at / "short.parquet", traffic.batches("thin", DENSE_MIX, rows=SHORT))
+
+
 def dense(options: argparse.Namespace, at: Path) -> None:
     """Parquet, thin record, 20,000 events per second of event time."""
     events = options.events or DENSE[options.full]
     path = write_log(at / f"dense-{events}.parquet", traffic.batches("thin", DENSE_MIX, rows=events))
+    short = short_log(at)
     headline(
         f"dense, Parquet, thin record: {traffic.link_keys('thin')} link keys per event", events=events,
         accounts=DENSE_MIX.accounts, per_second=DENSE_MIX.per_second, bytes_per_event=path.stat().st_size // events,
@@ -49,8 +56,8 @@ def dense(options: argparse.Namespace, at: Path) -> None:
     floor = events / best_seconds(lambda: floors.columns_read(path), passes=1)
     figure("one core, columns read (the floor)", floor, "events/s", ratio=1.0)
     run = fresh_replay(path, out=at / "out", profile=options.profile)
-    title, start_s = f"replay, 2 workers, {number(run.links)} live links", start_cpu_s(at, feed=False)
-    print_pace(title, run.pace, start_s=start_s, floor=floor, bar=at_least(200_000))
+    title = f"replay, 2 workers, {number(run.links)} live links"
+    print_pace(title, run.pace, short=fresh_replay(short, out=at / "out").pace, floor=floor, bar=at_least(200_000))
     print_memory(run)
 
 
@@ -64,13 +71,14 @@ def letter(options: argparse.Namespace, at: Path) -> None:
         for b in generate("templated", texts_dir=data_directory(), part="test", accounts=accounts, days=days).batches()
     )
     path = write_log(at / f"letter-{events}.parquet", made)
+    short = short_log(at)
     headline("letter density, Parquet, generated world with fingerprints", accounts=accounts, days=round(days, 2))
     rows = floors.columns_read(path)
     floor = rows / best_seconds(lambda: floors.columns_read(path), passes=1)
     figure("one core, columns read (the floor)", floor, "events/s", ratio=1.0)
     run = fresh_replay(path, out=at / "out", profile=options.profile)
     title = f"replay, 2 workers, {number(rows)} events, {number(run.links)} live links"
-    print_pace(title, run.pace, start_s=start_cpu_s(at, feed=False), floor=floor, bar=at_least(100_000))
+    print_pace(title, run.pace, short=fresh_replay(short, out=at / "out").pace, floor=floor, bar=at_least(100_000))
     _growth(run)
     figure("  alerts", run.alerts, "")
     figure("  members of campaigns", run.members, "accounts")
@@ -99,14 +107,18 @@ def _raw_lines(events: int) -> Iterator[bytes]:
         first += len(batch)
 
 
-def raw(options: argparse.Namespace, at: Path) -> None:
-    """Raw prompts in compressed JSON lines."""
-    events = options.events or RAW[options.full]
-    path = at / f"raw-{events}.jsonl.zst"
+def _raw_log(path: Path, events: int) -> Path:
     if not path.exists():
         with path.open("wb") as file, zstandard.ZstdCompressor(3).stream_writer(file) as packed:
             for line in _raw_lines(events):
                 packed.write(line)
+    return path
+
+
+def raw(options: argparse.Namespace, at: Path) -> None:
+    """Raw prompts in compressed JSON lines."""
+    events = options.events or RAW[options.full]
+    path, short = _raw_log(at / f"raw-{events}.jsonl.zst", events), _raw_log(at / "raw-short.jsonl.zst", SHORT // 10)
     headline(
         "raw prompts, JSON lines in Zstandard", events=events, characters_per_prompt=RAW_CHARS,
         compressed_bytes_per_event=path.stat().st_size // events,
@@ -116,8 +128,8 @@ def raw(options: argparse.Namespace, at: Path) -> None:
     floor = events / seconds(lambda: floors.typed_decode(path, kind))
     figure("one core, typed structs (the floor)", floor, "events/s", ratio=1.0)
     run = fresh_replay(path, out=at / "out", profile=options.profile)
-    title, start_s = f"replay, 2 workers, {number(run.links)} live links", start_cpu_s(at, feed=False)
-    print_pace(title, run.pace, start_s=start_s, floor=floor, bar=at_least(30_000))
+    title = f"replay, 2 workers, {number(run.links)} live links"
+    print_pace(title, run.pace, short=fresh_replay(short, out=at / "out").pace, floor=floor, bar=at_least(30_000))
     print_memory(run)
 
 

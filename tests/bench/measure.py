@@ -138,8 +138,8 @@ class Pace:
 
     def __init__(self) -> None:
         """Start the clock."""
-        self.start_s, self.start_cpu_s = time.perf_counter(), cpu_seconds()
-        self.cpu_s = 0.0
+        self.start_s, self.start_cpu = time.perf_counter(), cpu()
+        self.cpu = Cpu(0.0, 0.0)
         self.marks: list[tuple[float, int]] = []
 
     def mark(self, rows: int) -> None:
@@ -149,7 +149,7 @@ class Pace:
     def stop(self, rows: int) -> "Pace":
         """Note the end, after which no process of the run is left."""
         self.mark(rows)
-        self.cpu_s = cpu_seconds() - self.start_cpu_s
+        self.cpu = cpu() - self.start_cpu
         return self
 
     def whole(self) -> float:
@@ -175,13 +175,21 @@ class Pace:
         return (span[-1][0] - span[0][0]) / max(span[-1][1] - span[0][1], 1)
 
 
-def cpu_seconds() -> float:
-    """Processor time of this process and of its children that have ended.
+class Cpu(NamedTuple):
+    """Processor seconds: of this process, and of its children that have ended."""
 
-    On a machine that others use too it says more than the clock.
-    """
+    own_s: float
+    workers_s: float
+
+    def __sub__(self, other: "Cpu") -> "Cpu":
+        """The time between two readings."""
+        return Cpu(self.own_s - other.own_s, self.workers_s - other.workers_s)
+
+
+def cpu() -> Cpu:
+    """Read it: on a machine that others use too it says more than the clock."""
     own, ended = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
+    return Cpu(own.ru_utime + own.ru_stime, ended.ru_utime + ended.ru_stime)
 
 
 class Memory(NamedTuple):

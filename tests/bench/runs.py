@@ -63,12 +63,6 @@ def fresh_replay(path: Path, *, out: Path, workers: int = WORKERS, profile: bool
     return Run(*made)
 
 
-def start_cpu_s(at: Path, *, feed: bool) -> float:
-    """Processor time of a run over a single event: what processes cost before they read."""
-    path = write_log(at / "one.jsonl.zst", traffic.batches("thin", traffic.Mix(50, 5, 1), rows=1))
-    return (feed_pace(path) if feed else fresh_replay(path, out=at / "out").pace).cpu_s
-
-
 def write_log(path: Path, batches: Any) -> Path:
     """Write event batches, unless the log is there."""
     if not path.exists():
@@ -80,20 +74,25 @@ def write_log(path: Path, batches: Any) -> Path:
 
 
 def print_pace(
-    name: str, pace: Pace, *, start_s: float, floor: float, bar: Bar | None = None, ratio_bar: Bar | None = None
+    name: str, pace: Pace, *, short: Pace, floor: float, bar: Bar | None = None, ratio_bar: Bar | None = None
 ) -> None:
     """Print the rate in the middle of a run, over the whole, and what two idle cores would allow.
 
-    `start_s` is the processor time of a run over nothing.
+    `short` is the same over few events: the difference is free of what starting costs.
     """
-    rate, rows = pace.between(lead=LEAD), pace.marks[-1][1]
+    rate = pace.between(lead=LEAD)
     figure(name, rate, "events/s", ratio=rate / floor, bar=bar)
     if ratio_bar is not None:
         figure("  ratio to the floor", rate / floor, "", bar=ratio_bar)
     figure("  with start and end of the processes", pace.whole(), "events/s", ratio=pace.whole() / floor)
-    cpu_s = max(pace.cpu_s - start_s, 1e-9) / rows
-    figure("  processor time of all processes, start aside", cpu_s * 1e6, "us/event")
-    figure("  so two idle cores would make at most", 2 / cpu_s, "events/s", ratio=2 / cpu_s / floor)
+    own_s, workers_s = pace.cpu - short.cpu
+    rows = pace.marks[-1][1] - short.marks[-1][1]
+    figure("  processor time, start aside: this process", own_s / rows * 1e6, "us/event")
+    figure("  processor time, start aside: the workers", workers_s / rows * 1e6, "us/event")
+    # The parent's work is serial; what the workers do fills up the rest of two cores.
+    idle = rows / max(own_s, (own_s + workers_s) / 2)
+    figure("  so two idle cores would make at most", idle, "events/s", ratio=idle / floor)
+    figure("  processor time of a start", sum(short.cpu), "s")
 
 
 def print_memory(run: Run) -> None:
