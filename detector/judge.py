@@ -172,8 +172,8 @@ class Judge:
         self.first_ms = min(self.first_ms, int(pane.numbers[0, NUM.TIME]))
         self.last_ms = max(self.last_ms, int(pane.numbers[-1, NUM.TIME]))
         flags = pane.numbers[:, NUM.FLAGS]
-        self.population.elicitation_known += np.count_nonzero(flags & _ELICITATION_KNOWN)
-        self.population.elicited += np.count_nonzero(flags & _ELICITED)
+        self.population.elicitation_known += int(np.count_nonzero(flags & _ELICITATION_KNOWN))
+        self.population.elicited += int(np.count_nonzero(flags & _ELICITED))
         self.present |= int(np.bitwise_or.reduce(pane.numbers[:, NUM.FIELDS]))
         cases.recent.add(pane)
         cases.match(pane, account_rows, link_rows)

@@ -29,16 +29,21 @@ _TEXT_KINDS = np.array([KINDS.index(k) for k in TEXT_KINDS])
 _OCTAVE = 256.0
 DAY_MS = 86_400_000
 SPAN_MIN_MS = 3 * 3_600_000
-PACED_REQUESTS_MIN = 4
+# Below four sessions 1/sessions overstates the noise of a rate (who had none is not among the members), and what
+# is left after taking it off looks even whoever they are.
+PACED_SESSIONS_MIN = 4
 
 # Columns of the member summary that the kernel fills.
 (_MEMBERS, _UNITS, _PROGRAM, _PURITY, _PACED, _RATE, _RATE_SQ, _NOISE, _YOUNG, _AGED, _ALIVE, _GONE, _BORN, _COLLIDE,
- _PAYING, _PROGRAMMED) = range(16)  # fmt: skip
-_SUMMARY = 16
+ _PAYING, _PROGRAMMED, _RUN_GAPS, _RUN_SQ) = range(18)  # fmt: skip
+_SUMMARY = 18
 (_ORG, _CREATED, _FIRST, _LAST, _REQUESTS, _PROGRAM_OF, _FIRED, _SHARED, _SESSIONS, _PAYMENT) = (
     int(a) for a in (A.ORG, A.CREATED, A.FIRST, A.LAST, A.REQUESTS, A.PROGRAM, A.FIRED, A.SHARED, A.SESSIONS, A.PAYMENT)
 )
+_A_RUN_GAPS, _A_LOG_RUN, _A_LOG_RUN_SQ = int(A.RUN_GAPS), int(A.LOG_RUN), int(A.LOG_RUN_SQ)
 _WEEK_MS = 7 * DAY_MS
+# So that no account speaks for a pool.
+RUN_GAPS_MAX = 50.0
 SEEN_SLOTS = 2 * POOL_K
 
 
@@ -159,13 +164,18 @@ def _summarise(  # type: ignore[no-untyped-def]
             span = s[_LAST] - s[_FIRST]
             _life(s, now_ms, out)
             out[_PURITY] += min(1.0, max(count, s[_SHARED]) / max(s[_REQUESTS], 1))
-            if s[_REQUESTS] >= PACED_REQUESTS_MIN and s[_SESSIONS] >= 2 and now_ms - s[_FIRST] >= SPAN_MIN_MS:
+            if s[_SESSIONS] >= PACED_SESSIONS_MIN and now_ms - s[_FIRST] >= SPAN_MIN_MS:
                 rate = np.log((s[_REQUESTS] - 1) / max(span, SPAN_MIN_MS) * DAY_MS)
                 out[_PACED] += 1
                 out[_RATE] += rate
                 out[_RATE_SQ] += rate * rate
                 # Requests come in sessions: their number, not the requests', says how well a rate is known.
                 out[_NOISE] += 1.0 / s[_SESSIONS]
+            if s[_A_RUN_GAPS] >= 2:
+                gaps = np.float64(s[_A_RUN_GAPS])
+                weight = min(1.0, RUN_GAPS_MAX / gaps)
+                out[_RUN_GAPS] += weight * (gaps - 1)
+                out[_RUN_SQ] += weight * (s[_A_LOG_RUN_SQ] - s[_A_LOG_RUN] * (s[_A_LOG_RUN] / gaps))
             if not _first_of(s[_ORG], seen):
                 continue
             programs[units] = s[_PROGRAM_OF]
@@ -258,6 +268,8 @@ def link_view(links: LinkTable, pools: I64, accounts: AccountTable, population: 
         purity=summary[:, _PURITY] / members,
         rate_members=summary[:, _PACED],
         rate_log_sd=np.sqrt(np.maximum(variance, 0.0)),
+        run_gaps=summary[:, _RUN_GAPS],
+        run_log_sd=_share(summary[:, _RUN_SQ], summary[:, _RUN_GAPS]) ** 0.5 / _OCTAVE * np.log(2.0),
         rate_noise=summary[:, _NOISE] / paced,
         young=summary[:, _YOUNG],
         age_known=summary[:, _AGED],

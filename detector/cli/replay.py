@@ -17,6 +17,7 @@ from detector.cli.common import (
     EXIT_INTERRUPTED,
     EXIT_USAGE,
     Format,
+    Output,
     errors,
     fail,
     read_key,
@@ -66,15 +67,16 @@ def _window_ms(since: str | None, until: str | None) -> tuple[int, int]:
     return edges[0], edges[1]
 
 
-def _finish(result: Result, *, out: Path, output: str, mode: str, fail_if: str | None) -> None:
-    if output == "json":
+def _finish(result: Result, *, out: Path, output: Output, mode: str, fail_if: str | None) -> None:
+    if output is Output.json:
         sys.stdout.buffer.write((out / "metrics.json").read_bytes() + b"\n")
     else:
         print_summary(result, out=out, console=Console(soft_wrap=True), mode=mode)
     if result.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     if not result.rows:
-        raise fail("no record was accepted" + (" (see rejects.jsonl)" if result.rejects else ""), code=EXIT_INPUT)
+        why = "no event lies between --since and --until" if result.outside else "no record was accepted"
+        raise fail(why + (" (see rejects.jsonl)" if result.rejects else ""), code=EXIT_INPUT)
     if result.rejects["truncated_input"]:
         raise fail(
             "an input is truncated or corrupt; what could be read was replayed (see rejects.jsonl)", code=EXIT_INPUT
@@ -134,7 +136,7 @@ def _check_inputs(inputs: list[str], *, labels: Path | None, fired: Path | None,
 
 def replay(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="IN...", help="JSONL (.gz, .zst), Parquet, or - for JSONL on stdin")
+        list[str], typer.Argument(metavar="IN", help="JSONL (.gz, .zst), Parquet, or - for JSONL on stdin")
     ],
     out: Annotated[Path, typer.Option(help="directory for the results")],
     config: Annotated[Path | None, typer.Option(help="settings, TOML")] = None,
@@ -154,7 +156,7 @@ def replay(
     verify_against: Annotated[Path | None, typer.Option(help="alerts that really fired: exit 1 if not equal")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="override a setting: a.b=value")] = None,
     fail_if: Annotated[str | None, typer.Option(help="exit 1 if true, such as 'alerts>0'")] = None,
-    output: Annotated[str, typer.Option("-o", "--output", help="human or json")] = "human",
+    output: Annotated[Output, typer.Option("-o", "--output", help="for people or for programs")] = Output.human,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="no progress line")] = False,
 ) -> None:
     """Replay access logs: find campaigns, write alerts, decisions and members to DIR."""
@@ -194,7 +196,7 @@ def replay(
 
 def demo(
     out: Annotated[Path, typer.Option(help="directory for the results")] = Path("out/demo"),
-    output: Annotated[str, typer.Option("-o", "--output", help="human or json")] = "human",
+    output: Annotated[Output, typer.Option("-o", "--output", help="for people or for programs")] = Output.human,
 ) -> None:
     """Replay the sample log that ships with the program: real prompts, real timing, a campaign laid over them."""
     with as_file(files("detector.tuning") / "demo") as folder:

@@ -75,7 +75,7 @@ def judge(view: LinkView) -> Answer:
             share(view.gone, view.alive), "accounts per day of those active in 48 h", TURNOVER_MIN, lower=gone
         ),
     }
-    return Answer(np.round(weight, 6), facts)
+    return Answer(weight.round(6), facts)
 
 
 SIGNATURE = Signature(

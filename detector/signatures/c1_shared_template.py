@@ -56,7 +56,7 @@ def judge(view: LinkView) -> Answer:
         ),
         "purity": FactColumn(view.purity, "share of a member's requests", PURITY_MIN),
     }
-    return Answer(np.round(np.where(eligible & ~popular, weight, 0.0), 6), facts)
+    return Answer(np.where(eligible & ~popular, weight, 0.0).round(6), facts)
 
 
 SIGNATURE_MAX = 5.0

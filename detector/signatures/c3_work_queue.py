@@ -6,7 +6,7 @@ Misses: skewed dispatch, repeated items, accounts of very different plans.
 Confuses: a sharded job of one payer (which one organisation pays for).
 Limits: the spread of members' daily rates with counting noise removed, bounded from
 above by the error of both; items by the lower bound of their distinct count. Needs
-twelve members with four requests each over three hours or more, and prompt fingerprints.
+twelve members with four sessions each over three hours or more, and prompt fingerprints.
 Source: measured customer rates span a factor of 40 between median and ninth decile.
 """
 
@@ -18,7 +18,7 @@ MEMBERS_MIN = 12.0
 # exp(0.7): two thirds of the members within a factor of two of each other.
 EVEN_SD = 0.7
 UNEVEN_SD = 1.1
-FULL_SD = 0.35
+FULL_SD = 0.5
 DISTINCT_SHARE_MIN = 0.85
 DISTINCT_SHARE_MARGIN = 0.15
 UNEVEN_AGAINST = 2.0
@@ -49,7 +49,7 @@ def judge(view: LinkView) -> Answer:
         ),
         "members_paced": FactColumn(view.rate_members, "accounts", MEMBERS_MIN),
     }
-    return Answer(np.round(log_odds, 6), facts)
+    return Answer(log_odds.round(6), facts)
 
 
 SIGNATURE = Signature(

@@ -101,6 +101,8 @@ class LinkView(NamedTuple):
     purity: F64  # mean share of a member's requests whose user text a pool shares, this link's at least
     rate_members: F64
     rate_log_sd: F64  # of ln(requests per day), counting noise removed
+    run_gaps: F64  # gaps within runs, at most fifty of one member
+    run_log_sd: F64  # of ln(gap) within runs about each member's own mean, NaN where no member has two
     rate_noise: F64  # the variance that was removed as counting noise
     young: F64  # units under seven days old
     age_known: F64
@@ -240,4 +242,4 @@ def pooled(signature: Signature, view: LinkView) -> Answer:
         ),
         "members_judged": FactColumn(value=m, unit="organisations", threshold=UNITS_MIN),
     }
-    return Answer(np.round(np.where(known, evidence, 0.0), 6), facts)
+    return Answer(np.where(known, evidence, 0.0).round(6), facts)

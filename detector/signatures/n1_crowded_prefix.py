@@ -26,7 +26,7 @@ def judge(view: LinkView) -> Answer:
     crowded = view.is_text & (view.orgs_lower >= ORGS_MIN)
     weight = LOG_ODDS_MAX * ramp(lower, low=PER_PREFIX_MIN, high=PER_PREFIX_FULL)
     facts = {"organisations_per_prefix": FactColumn(per_prefix, "organisations", PER_PREFIX_MIN, lower=lower)}
-    return Answer(np.round(np.where(crowded, weight, 0.0), 6), facts)
+    return Answer(np.where(crowded, weight, 0.0).round(6), facts)
 
 
 SIGNATURE = Signature(

@@ -31,7 +31,7 @@ def judge(view: LinkView) -> Answer:
         "template_collision": FactColumn(view.template_collision, "chance", COLLISION_MIN, lower=lower),
         "organisations": FactColumn(view.orgs, "organisations", ORGS_MIN, lower=view.orgs_lower),
     }
-    return Answer(np.round(np.where(prefix, weight, 0.0), 6), facts)
+    return Answer(np.where(prefix, weight, 0.0).round(6), facts)
 
 
 SIGNATURE = Signature(

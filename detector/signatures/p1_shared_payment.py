@@ -42,7 +42,7 @@ def judge(view: LinkView) -> Answer:
         "organisations": FactColumn(view.orgs, "organisations", ORGS_MIN, lower=view.orgs_lower),
         "organisations_per_payment": FactColumn(per_payment, "organisations", PER_PAYMENT_MIN, lower=per_payment),
     }
-    return Answer(np.round(log_odds, 6), facts)
+    return Answer(log_odds.round(6), facts)
 
 
 SIGNATURE = Signature(

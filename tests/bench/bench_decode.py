@@ -16,19 +16,18 @@ import argparse
 from pathlib import Path
 
 from tests.bench import floors, traffic
-from tests.bench.measure import arguments, at_least, best_seconds, figure, folder, headline, number
+from tests.bench.measure import Pace, arguments, at_least, best_seconds, figure, folder, headline, number
 from tests.bench.runs import feed_pace, fresh_replay, print_pace, write_log
 
-SIZES = {"thin": (1_000_000, 4_000_000), "bench": (400_000, 1_500_000), "full": (200_000, 1_200_000)}
+SIZES = {"thin": (600_000, 4_000_000), "bench": (300_000, 1_500_000), "full": (150_000, 1_200_000)}
 SHORT = 10_000
 MIX = traffic.Mix(accounts=50_000, shared=400, per_second=20_000)
 
 
-def record(name: str, options: argparse.Namespace, at: Path) -> None:
+def record(name: str, options: argparse.Namespace, at: Path, *, short: tuple[Pace, Pace]) -> None:
     """Print the figures of one record."""
     events = options.events or SIZES[name][options.full]
     path = write_log(at / f"{name}-{events}.jsonl.zst", traffic.batches(name, MIX, rows=events))
-    short = write_log(at / f"{name}-short.jsonl.zst", traffic.batches(name, MIX, rows=SHORT))
     headline(
         f"{name} record: {traffic.link_keys(name)} link keys per event", events=events, accounts=MIX.accounts,
         per_second=MIX.per_second, compressed_bytes_per_event=path.stat().st_size // events,
@@ -37,10 +36,10 @@ def record(name: str, options: argparse.Namespace, at: Path) -> None:
     assert floors.typed_decode(path, kind) == events
     floor = events / best_seconds(lambda: floors.typed_decode(path, kind), passes=2)
     figure("one core, typed structs (the floor)", floor, "events/s", ratio=1.0)
-    print_pace("feed, 2 workers", feed_pace(path), short=feed_pace(short), floor=floor, ratio_bar=at_least(0.5))
+    print_pace("feed, 2 workers", feed_pace(path), short=short[0], floor=floor, ratio_bar=at_least(0.5))
     run = fresh_replay(path, out=at / "out", profile=options.profile)
     title = f"replay, 2 workers, {number(run.links)} live links"
-    print_pace(title, run.pace, short=fresh_replay(short, out=at / "out").pace, floor=floor, ratio_bar=at_least(0.5))
+    print_pace(title, run.pace, short=short[1], floor=floor, ratio_bar=at_least(0.5))
 
 
 def main() -> None:
@@ -52,9 +51,11 @@ def main() -> None:
 
     options = arguments(__doc__, own)
     with folder(options.logs) as at:
+        few = write_log(at / "short.jsonl.zst", traffic.batches("full", MIX, rows=SHORT))
+        short = (feed_pace(few), fresh_replay(few, out=at / "out").pace)
         for name in traffic.RECORDS:
             if name.startswith(options.only):
-                record(name, options, at)
+                record(name, options, at, short=short)
 
 
 if __name__ == "__main__":

@@ -29,10 +29,10 @@ from tests.bench.bench_fingerprint import data_directory, rows_of
 from tests.bench.measure import arguments, at_least, best_seconds, figure, folder, headline, number, seconds
 from tests.bench.runs import Run, fresh_replay, print_memory, print_pace, write_log
 
-DENSE = (2_000_000, 8_000_000)
-LETTER = (400_000, 3_900_000)
+DENSE = (1_500_000, 8_000_000)
+LETTER = (300_000, 3_900_000)
 SHORT = 60_000
-RAW = (120_000, 600_000)
+RAW = (100_000, 600_000)
 DENSE_MIX = traffic.Mix(accounts=100_000, shared=5_000, per_second=20_000)
 PER_SECOND = 15.0
 ACCOUNT_PER_SECOND = 15.0 / 53_000  # measured: 53,000 accounts of the generator send 15 events a second

@@ -120,11 +120,11 @@ def best_seconds(work: Callable[[], object], *, passes: int = 3) -> float:
 
 @contextmanager
 def profiled(*, on: bool) -> Iterator[None]:
-    """Print the costliest functions of the block; a compiled kernel counts for its caller."""
+    """Print the costliest functions of the block by processor time."""
     if not on:
         yield
         return
-    profile = cProfile.Profile()
+    profile = cProfile.Profile(time.process_time)
     profile.enable()
     try:
         yield

@@ -42,6 +42,12 @@ BAD = b"account_id,colour\na,blue\n"
         ),
         (("-", "--out", "run", "--labels", "bad.csv"), 2, r"--labels needs inputs that can be read twice"),
         (("empty.jsonl", "--out", "run"), 3, r"no record was accepted"),
+        (
+            ("log.jsonl", "--out", "run", "--since", "2099-01-01T00:00:00Z"),
+            3,
+            r"no event lies between --since and --until",
+        ),
+        (("log.jsonl", "--out", "run", "--since", "2099"), 2, r"--since: time '2099' is not RFC 3339"),
         (("refused.jsonl", "--out", "run"), 3, r"no record was accepted \(see rejects\.jsonl\)"),
     ],
 )
@@ -64,7 +70,7 @@ def test_what_is_wrong_is_said_in_one_sentence(
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("nothing",), ("replay",), ("replay", "x.jsonl"), ("replay", "x.jsonl", "--workers", "0")]
+    "words", [(), ("nothing",), ("replay",), ("replay", "x.jsonl"), ("replay", "x.jsonl", "--out", "r", "-o", "yaml")]
 )
 def test_wrong_usage_is_two(words: tuple[str, ...]) -> None:
     done = run(*words)
