@@ -8,6 +8,7 @@ Limits: of each campaign 25 recent events are named, out of the last `RECENT_ROW
 Source: the safety policy and the noise rules of the operators' handbook.
 """
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -128,12 +129,10 @@ class Cases:
         for other in homes:
             if other != home.number and not self.campaigns[other].closed:
                 home = self._merge(home, self.campaigns[other], end_ms)
-        home.contains |= accused.judged.contains
+        home.contains |= judged.contains
         if judged.verdict.log_odds > home.verdict.log_odds:
             home.verdict, home.evidence = judged.verdict, judged.evidence
             home.signature_ids = tuple(e.signature for e in judged.evidence if e.counted and e.log_odds > 0)
-        if p[P.CAMPAIGN] == 0 and len(home.core) >= campaigns.CORE_MAX:
-            return
         joined = campaigns.enlist(home, accused.pool, self.links, self.accounts, end_ms=end_ms, kind=kind)
         home.requests = max(home.requests, int(p[P.REQUESTS]))
         self.population.forget(self.accounts, joined)
@@ -328,7 +327,7 @@ class Cases:
         """Write a campaign's next revision."""
         leases = self.ledger.leases
         names = sorted(m.name for m in campaign.members.values())
-        ids = [leases["account", name].decision.decision_id for name in names if ("account", name) in leases]
+        held = (leases["account", name].decision.decision_id for name in names if ("account", name) in leases)
         if campaign.revision == 0:
             self._schedule_approval(campaign, now_ms)
         self.outputs += publishing.revision(
@@ -336,7 +335,7 @@ class Cases:
             campaign,
             issuer=self._issuer(),
             links=self.links,
-            decision_ids=tuple(ids[:SAMPLES_MAX]),
+            decision_ids=tuple(itertools.islice(held, SAMPLES_MAX)),
             now_ms=now_ms,
             absorbed_by=absorbed_by,
         )

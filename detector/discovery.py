@@ -4,7 +4,7 @@ Purpose: at every discovery, judge touched accounts, then touched pools, and ret
 the pools whose verdict reaches the threshold with enough families.
 Invariants: rows in key order; accounts are scored by the model before it learns;
 floats are rounded before they are compared. A pool is judged anew only when it grew
-by a twentieth, so the cost follows the traffic and not the history.
+by a part of itself, so the cost follows the traffic and not the history.
 Limits: pools of `REQUESTS_MIN` requests and `links.SMALL_K` accounts upwards.
 Source: families and caps as in `verdict`.
 """
@@ -30,6 +30,9 @@ F64 = npt.NDArray[np.float64]
 
 REQUESTS_MIN = 40
 GROWTH_MIN = 10
+# A pool is judged anew when it grew by a twentieth; by half where a campaign holds it, whose members are
+# matched event by event: there it only refreshes the evidence and finds what belongs together.
+GROWTH, HELD_GROWTH = 20, 2
 FAMILIES = ("content", "timing", "network", "identity", "lifecycle", "behaviour")
 
 
@@ -103,7 +106,9 @@ def judge_pools(
     """Judge the touched pools that grew; returns the accused ones, strongest first, ties by key."""
     pools = links.take_touched()
     requests, judged = links.pools[pools, P.REQUESTS], links.pools[pools, P.JUDGED]
-    grown = (requests >= REQUESTS_MIN) & (requests - judged >= np.maximum(GROWTH_MIN, judged // 20))
+    held = links.pools[pools, P.CAMPAIGN] > 0
+    step = np.where(held, judged // HELD_GROWTH, judged // GROWTH)
+    grown = (requests >= REQUESTS_MIN) & (requests - judged >= np.maximum(GROWTH_MIN, step))
     pools = pools[grown]
     if pools.size == 0:
         return []

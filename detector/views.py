@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from detector.accounts import A, AccountTable
 from detector.index import find
-from detector.links import KINDS, TEXT_KINDS, LinkTable, P
+from detector.links import KINDS, POOL_K, TEXT_KINDS, LinkTable, P
 from detector.population import JUDGED_BIT, MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Population
 from detector.signatures.contract import REGULAR_SESSIONS, AccountView, LinkView, wilson_lower, wilson_upper
 from detector.signatures.registry import ACCOUNT_SIGNATURES
@@ -35,12 +35,16 @@ PACED_SESSIONS_MIN = 4
 
 # Columns of the member summary that the kernel fills.
 (_MEMBERS, _UNITS, _PROGRAM, _PURITY, _PACED, _RATE, _RATE_SQ, _NOISE, _YOUNG, _AGED, _ALIVE, _GONE, _BORN, _COLLIDE,
- _PAYING, _PROGRAMMED) = range(16)  # fmt: skip
-_SUMMARY = 16
+ _PAYING, _PROGRAMMED, _RUN_GAPS, _RUN_SQ) = range(18)  # fmt: skip
+_SUMMARY = 18
 (_ORG, _CREATED, _FIRST, _LAST, _REQUESTS, _PROGRAM_OF, _FIRED, _SHARED, _SESSIONS, _PAYMENT) = (
     int(a) for a in (A.ORG, A.CREATED, A.FIRST, A.LAST, A.REQUESTS, A.PROGRAM, A.FIRED, A.SHARED, A.SESSIONS, A.PAYMENT)
 )
+_A_RUN_GAPS, _A_LOG_RUN, _A_LOG_RUN_SQ = int(A.RUN_GAPS), int(A.LOG_RUN), int(A.LOG_RUN_SQ)
 _WEEK_MS = 7 * DAY_MS
+# So that no account speaks for a pool.
+RUN_GAPS_MAX = 50.0
+SEEN_SLOTS = 2 * POOL_K
 
 
 def _share(part: F64, whole: F64) -> F64:
@@ -112,6 +116,18 @@ def _life(s, now_ms, out):  # type: ignore[no-untyped-def]
     out[_BORN] += recent and now_ms - s[_FIRST] < DAY_MS
 
 
+@kernel
+def _first_of(org, seen):  # type: ignore[no-untyped-def]
+    """Say whether an organisation's digest is new to `seen` (int64, open addressing, at most half full); note it."""
+    at = org & (SEEN_SLOTS - 1)
+    while seen[at] != 0:
+        if seen[at] == org:
+            return False
+        at = (at + 1) & (SEEN_SLOTS - 1)
+    seen[at] = org
+    return True
+
+
 @numba.njit(cache=True)
 def _summarise(  # type: ignore[no-untyped-def]
     pools,
@@ -130,13 +146,14 @@ def _summarise(  # type: ignore[no-untyped-def]
     based,
 ):
     """Summarise each pool's sampled members; see `_SUMMARY`'s names. `base` is float64[STRATA, bits]."""
-    orgs = np.empty(hashes.shape[1], np.int64)
+    seen = np.empty(SEEN_SLOTS, np.int64)
     programs = np.empty(hashes.shape[1], np.int64)
     templates = np.empty(hashes.shape[1], np.uint64)
     for i in range(pools.size):
         pool = pools[i]
         out = summary[i]
         units = 0
+        seen[:] = 0
         for k in range(np.int64(sizes[pool])):
             row = find(slot_keys, slot_rows, hashes[pool, k])
             if row < 0:
@@ -154,14 +171,13 @@ def _summarise(  # type: ignore[no-untyped-def]
                 out[_RATE_SQ] += rate * rate
                 # Requests come in sessions: their number, not the requests', says how well a rate is known.
                 out[_NOISE] += 1.0 / s[_SESSIONS]
-            fresh = True
-            for u in range(units):
-                if orgs[u] == s[_ORG]:
-                    fresh = False
-                    break
-            if not fresh:
+            if s[_A_RUN_GAPS] >= 2:
+                gaps = np.float64(s[_A_RUN_GAPS])
+                weight = min(1.0, RUN_GAPS_MAX / gaps)
+                out[_RUN_GAPS] += weight * (gaps - 1)
+                out[_RUN_SQ] += weight * (s[_A_LOG_RUN_SQ] - s[_A_LOG_RUN] * (s[_A_LOG_RUN] / gaps))
+            if not _first_of(s[_ORG], seen):
                 continue
-            orgs[units] = s[_ORG]
             programs[units] = s[_PROGRAM_OF]
             top = 0
             for t in range(1, t_keys.shape[1]):
@@ -252,6 +268,8 @@ def link_view(links: LinkTable, pools: I64, accounts: AccountTable, population: 
         purity=summary[:, _PURITY] / members,
         rate_members=summary[:, _PACED],
         rate_log_sd=np.sqrt(np.maximum(variance, 0.0)),
+        run_gaps=summary[:, _RUN_GAPS],
+        run_log_sd=_share(summary[:, _RUN_SQ], summary[:, _RUN_GAPS]) ** 0.5 / _OCTAVE * np.log(2.0),
         rate_noise=summary[:, _NOISE] / paced,
         young=summary[:, _YOUNG],
         age_known=summary[:, _AGED],

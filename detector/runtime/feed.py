@@ -12,12 +12,14 @@ Limits: `AHEAD` blocks per worker are in flight.
 
 import errno
 import os
+import queue
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from types import FrameType, TracebackType
@@ -36,6 +38,7 @@ from detector.records import Reject
 from detector.runtime.sources import Block, decode_block, open_input, reject_record
 
 AHEAD = 3
+BLOCKS_READ_AHEAD = 2
 ALWAYS = (-(1 << 62), 1 << 62)
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
@@ -149,12 +152,43 @@ def encode_block(
     return Encoded([wire(f) for f in frames], rejects, len(batch), decoded.content is not None, block.share, outside)
 
 
+def _read_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+    """Read blocks in a thread of their own: reading Parquet takes a third of what judging takes."""
+    waiting: queue.Queue[Block | BaseException | None] = queue.Queue(BLOCKS_READ_AHEAD)
+    left = threading.Event()
+
+    def put(item: Block | BaseException | None) -> None:
+        while not left.is_set():
+            with suppress(queue.Full):
+                waiting.put(item, timeout=0.1)
+                return
+
+    def read() -> None:
+        try:
+            for block in blocks:
+                put(block)
+                if left.is_set():
+                    return
+            put(None)
+        except Exception as wrong:  # noqa: BLE001 - it is raised where the blocks are used
+            put(wrong)
+
+    threading.Thread(target=read, daemon=True).start()
+    try:
+        while (item := waiting.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        left.set()
+
+
 class _Input:
     """One input's blocks, some of them in flight."""
 
     def __init__(self, name: str, submit: Callable[..., "Future[Encoded]"], ahead: int) -> None:
         self.name, self.submit, self.ahead = name, submit, ahead
-        self.blocks = open_input(name)
+        self.blocks = open_input(name) if ahead == 1 else _read_ahead(open_input(name))
         self.held: Block | None = next(self.blocks, None)
         self.flight: deque[tuple[int, int, Future[Encoded]]] = deque()
         self.start = self.held.first if self.held is not None else 0

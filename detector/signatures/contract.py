@@ -101,6 +101,8 @@ class LinkView(NamedTuple):
     purity: F64  # mean share of a member's requests whose user text a pool shares, this link's at least
     rate_members: F64
     rate_log_sd: F64  # of ln(requests per day), counting noise removed
+    run_gaps: F64  # gaps within runs, at most fifty of one member
+    run_log_sd: F64  # of ln(gap) within runs about each member's own mean, NaN where no member has two
     rate_noise: F64  # the variance that was removed as counting noise
     young: F64  # units under seven days old
     age_known: F64

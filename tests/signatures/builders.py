@@ -71,6 +71,8 @@ ORDINARY_POOL: Mapping[str, float] = {
     "purity": 0.2,
     "rate_members": 30.0,
     "rate_log_sd": 1.8,
+    "run_gaps": 900.0,
+    "run_log_sd": 1.1,
     "rate_noise": 0.1,
     "young": 2.0,
     "age_known": 30.0,

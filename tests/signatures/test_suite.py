@@ -302,6 +302,7 @@ LOCK: dict[str, tuple[int, str]] = {
     "a1_template_dominance": (2, "606a90b76bb43842"),
     "a2_elicitation": (2, "51748302a958c490"),
     "a6_long_outputs": (2, "3901c57ed0d86c8d"),
+    "a7_machine_pace": (1, "29709f18971f0f4c"),
     "a9_instant_maximum": (2, "db0bd8efde0c1db6"),
     "n1_crowded_prefix": (2, "fbfede537a3d11a1"),
     "n3_prefix_template": (2, "c042e15fde07143e"),
