@@ -80,6 +80,12 @@ def _runbook(campaign: Campaign) -> str | None:
     return f"{RUNBOOKS}/{strongest.signature}.md" if strongest is not None else None
 
 
+def _capabilities(campaign: Campaign) -> tuple[str, ...]:
+    """What it is after, as far as a signature tells, whether its family counts it or not."""
+    found = {CAPABILITY_OF[e.signature] for e in campaign.evidence if e.log_odds > 0 and e.signature in CAPABILITY_OF}
+    return tuple(sorted(found))
+
+
 def summary_of(campaign: Campaign) -> str:
     """One sentence with the numbers."""
     hours = max((campaign.last_ms - campaign.first_ms) / HOUR_MS, 0.1)
@@ -135,7 +141,7 @@ def campaign_alert(
             members_sample=tuple(members[:MEMBERS_SAMPLE_MAX]),
             links=links,
             shape="harvester" if HARVEST_SIGNATURES & set(campaign.signature_ids) else "unknown",
-            capabilities=tuple(CAPABILITY_OF[s] for s in campaign.signature_ids if s in CAPABILITY_OF),
+            capabilities=_capabilities(campaign),
         ),
         window=Window(start=campaign.first_ms, end=campaign.last_ms + 1),
         first_seen=campaign.first_ms,
