@@ -308,7 +308,8 @@ class AccountTable:
     def admit(self, keys: U64, name_of: NamesOf, *, pinned: Pinned, leaving: Callable[[I64], None]) -> I64:
         """Map a pane's account digests to rows, giving rows to new accounts.
 
-        `name_of(keys)` lists their strings; the rows that `pinned()` lists may not leave; `leaving`
+        `name_of(keys, rows)` lists their strings, `rows` being pane rows that show them; the
+        rows that `pinned()` lists may not leave; `leaving`
         is told of rows before they are cleared.
         """
         rows, fresh = np.empty(keys.size, np.int64), np.empty(keys.size, np.int64)
@@ -316,12 +317,13 @@ class AccountTable:
         if n == 0:
             return rows
         new, first = np.unique(keys[fresh[:n]], return_index=True)
-        new = new[np.argsort(first, kind="stable")]
+        in_order = np.argsort(first, kind="stable")
+        new, first = new[in_order], first[in_order]
         if new.size > self.index.room():
             self._evict(new.size, pinned, leaving)
-            new = new[: self.index.room()]
+            new, first = new[: self.index.room()], first[: self.index.room()]
         if new.size:
-            self.index.add(new, name_of(new))
+            self.index.add(new, name_of(new, fresh[first]))
         self.dropped += resolve(self.index.slot_keys, self.index.slot_rows, keys, rows, fresh)
         return rows
 

@@ -21,7 +21,8 @@ import numpy.typing as npt
 from detector import hashing
 from detector.accounts import A, AccountTable
 from detector.frames import ID, NUM, Flag
-from detector.links import L, LinkTable, P
+from detector.link_columns import L, P
+from detector.links import LinkTable
 from detector.panes import Pane
 from detector.records import Evidence, Verdict
 

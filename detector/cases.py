@@ -23,7 +23,8 @@ from detector.decision import Cause, Circumstances, Key
 from detector.desk import Desk, Waiting
 from detector.discovery import Accused
 from detector.frames import ID, IDS, LINKS_FIRST, NUM, Entry
-from detector.links import KINDS, TEXT_KINDS, LinkTable, P
+from detector.link_columns import KINDS, TEXT_KINDS, P
+from detector.links import LinkTable
 from detector.operators import Command
 from detector.panes import Pane, Recent
 from detector.policy import Freshness
@@ -183,7 +184,7 @@ class Cases:
             hits = np.flatnonzero(np.isin(pane.ids[:, LINK_COLUMNS], core).any(axis=1))
             names = pane.names_of
             for row in reversed(hits.tolist()):
-                account = names(pane.ids[row : row + 1, ID.ACCOUNT])[0] or b""
+                account = names(pane.ids[row : row + 1, ID.ACCOUNT], np.array([row]))[0] or b""
                 samples.append((pane.event_id(row), int(pane.numbers[row, 0]), account.decode()))
                 if len(samples) >= SAMPLES_MAX:
                     return samples

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from detector import models
 from detector.accounts import A, AccountTable
 from detector.config import Settings
-from detector.links import LinkTable, P
+from detector.link_columns import P
+from detector.links import LinkTable
 from detector.population import JUDGED_BIT, MATURE_REQUESTS, Population, stratum
 from detector.records import Fact
 from detector.signatures.contract import Answer, LinkView, Signature, pooled

@@ -88,8 +88,8 @@ def subnet_of(address: str) -> str:
     >>> subnet_of("203.0.113.9"), subnet_of("2001:db8::1"), subnet_of("10.0.0.0/16")
     ('203.0.113.0/24', '2001:db8::/64', '10.0.0.0/16')
     """
-    head, dot, _ = address.rpartition(".")
-    if dot and "/" not in address and ":" not in address:
+    head, dot, tail = address.rpartition(".")
+    if dot and ":" not in address and ("/" not in address or tail.endswith("/24")):
         return f"{head}.0/24"
     network = ipaddress.ip_network(address, strict=False)
     width = 24 if network.version == 4 else 64

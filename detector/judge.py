@@ -159,7 +159,6 @@ class Judge:
     def _merge(self, pane: Pane) -> None:
         names, cases = pane.names_of, self.cases
         self.links.rotate(pane.end_ms)
-        self.links.make_room_for_pools(cases.pinned_links)
         account_rows = self.accounts.admit(
             np.ascontiguousarray(pane.ids[:, ID.ACCOUNT]), names, pinned=cases.pinned_accounts, leaving=self._leaving
         )
@@ -207,4 +206,6 @@ class Judge:
         ):
             self.cases.accuse(accused, end_ms)
         self.cases.close_idle(end_ms)
+        # At discovery only: where more links want pools than there are, they take turns of a minute.
+        self.links.make_room_for_pools(self.cases.pinned_links)
         self.cases.update_alerts(end_ms, final=False)

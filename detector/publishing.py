@@ -16,7 +16,8 @@ from detector import alerts
 from detector.alerts import Issuer
 from detector.campaigns import Campaign
 from detector.config import DecisionSettings
-from detector.links import L, LinkTable
+from detector.link_columns import L
+from detector.links import LinkTable
 from detector.policy import HOUR_MS
 from detector.records import Alert
 from detector.sketches import bottom_k

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from detector.accounts import A, AccountTable
 from detector.index import find
-from detector.links import KINDS, POOL_K, TEXT_KINDS, LinkTable, P
+from detector.link_columns import KINDS, POOL_K, TEXT_KINDS, P
+from detector.links import LinkTable
 from detector.population import JUDGED_BIT, MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Population
 from detector.signatures.contract import REGULAR_SESSIONS, AccountView, LinkView, wilson_lower, wilson_upper
 from detector.signatures.registry import ACCOUNT_SIGNATURES

@@ -36,6 +36,8 @@ LAYERS = (
         "index",
         "admission",
     ),
+    ("link_columns",),
+    ("pooling",),
     ("accounts", "links", "population"),
     ("signatures",),
     # models and views evaluate what signatures declare, so they stand above them.

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from detector.encode import DEFAULT_TENANT, encode
 from detector.fingerprint import Content
 from detector.frames import IDS, LINKS_FIRST, Frame
-from detector.links import KIND_OF_COLUMN, KINDS
+from detector.link_columns import KIND_OF_COLUMN, KINDS
 from detector.runtime.feed import with_fingerprints
 from detector.runtime.sources import STANDARD_INPUT, decode_block, open_input
 

@@ -12,7 +12,7 @@ Source: collision statistics, Alon, Matias and Szegedy 1996.
 
 import numpy as np
 
-from detector.links import KINDS
+from detector.link_columns import KINDS
 from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, ramp, wilson_lower
 
 ORGS_MIN = 8.0

@@ -11,7 +11,7 @@ Source: shared payment is a published indicator of coordinated accounts.
 
 import numpy as np
 
-from detector.links import KINDS
+from detector.link_columns import KINDS
 from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, ramp, wilson_lower
 
 _IDENTITY = np.array([KINDS.index(k) for k in ("payment_fp", "device_fp", "signup_ip_fp")])

@@ -21,7 +21,7 @@ from detector.config import Settings, config_hash
 from detector.frames import NUM, FrameError, unwire
 from detector.index import KeyIndex
 from detector.judge import Judge
-from detector.links import POOL_K, POOL_REGISTERS, SMALL_K, L, P
+from detector.link_columns import POOL_K, POOL_REGISTERS, SMALL_K, L, P
 from detector.panes import Pane
 from detector.snapshot.state import (
     DIGEST_BYTES,

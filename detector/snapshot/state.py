@@ -21,7 +21,7 @@ from detector.decision import Lease, Ledger
 from detector.desk import Desk, Waiting
 from detector.frames import COVERED_FIELDS, ID, NUM, Entry, Flag
 from detector.judge import Judge
-from detector.links import KINDS, L, P
+from detector.link_columns import KINDS, L, P
 from detector.operators import AllowEntry
 from detector.panes import Refused
 from detector.policy import Freshness

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from detector.links import KINDS, TEXT_KINDS
+from detector.link_columns import KINDS, TEXT_KINDS
 from detector.signatures.contract import AccountView, Answer, LinkView, Signature, pooled
 from detector.signatures.registry import ACCOUNT_SIGNATURES
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from detector.links import TEXT_KINDS
+from detector.link_columns import TEXT_KINDS
 from detector.signatures.c1_shared_template import (
     BLIND_COST,
     OLD_MS,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from detector.config import VerdictSettings
 from detector.events import FIELDS
 from detector.hashing import content_digest
-from detector.links import KINDS
+from detector.link_columns import KINDS
 from detector.population import JUDGED_BIT, SIGNATURE_BITS
 from detector.signatures.contract import AccountView, Answer, LinkView, Signature, pooled
 from detector.signatures.registry import ACCOUNT_SIGNATURES, BY_ID, LINK_SIGNATURES, SIGNATURES
