@@ -16,7 +16,7 @@ import orjson
 
 from detector.campaigns import HIT_SHARE_MIN, HITS_MIN
 from detector.encode import subnet_of
-from detector.records import Alert, Decision, DetectorError, Evidence, Member, decode, format_time
+from detector.records import Alert, Decision, DetectorError, Evidence, Member, SchemaError, decode, format_time
 from detector.runtime import lookup
 from detector.runtime.lookup import Link, Seen
 from detector.signatures.registry import BY_ID
@@ -47,14 +47,20 @@ def read_run(folder: Path) -> Run:
         with (folder / name).open("rb") as file:
             yield from file
 
-    manifest = orjson.loads((folder / "manifest.json").read_bytes())
+    raw_manifest = (folder / "manifest.json").read_bytes()
+    try:
+        manifest = orjson.loads(raw_manifest)
+        inputs = [item["path"] for item in manifest["inputs"]]
+        hash_key, families_min = manifest["hash_key"], manifest["settings"]["verdict"]["families_min"]
+    except (KeyError, TypeError, ValueError) as wrong:
+        raise SchemaError(f"{folder / 'manifest.json'} is not a run's manifest: {wrong!r}; replay again") from wrong
     return Run(
         alerts=[decode(raw, kind=Alert) for raw in lines("alerts.jsonl")],
         decisions=[decode(raw, kind=Decision) for raw in lines("decisions.jsonl")],
         members=[decode(raw, kind=Member) for raw in lines("members.jsonl")],
-        inputs=[item["path"] for item in manifest["inputs"]],
-        hash_key=manifest["hash_key"],
-        families_min=manifest["settings"]["verdict"]["families_min"],
+        inputs=inputs,
+        hash_key=hash_key,
+        families_min=families_min,
     )
 
 

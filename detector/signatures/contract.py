@@ -134,7 +134,7 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     judge: Callable[..., Answer]
     log_odds_max: float = 3.0
     needs_any: tuple[str, ...] = ()
-    # Account signatures: the share of campaigns that show the habit at all; 1.0 would make its absence innocence.
+    # Account signatures: the share of campaigns that show the habit at all; only at 1.0 does its absence acquit.
     habit_share: float = 0.5
 
     def missing(self, present: frozenset[str]) -> tuple[str, ...]:
@@ -214,10 +214,12 @@ def pooled(signature: Signature, view: LinkView) -> Answer:
     Absence of one habit is not innocence: there are two kinds of harvest, plain
     harvesting demands no reasoning, judges want short answers, pools are warmed up.
     Of campaigns only the part `habit_share` shows the habit, the rest looks like the
-    population, so the evidence is ln(1 - habit_share + habit_share * ratio): against a
-    pool never below ln(1 - habit_share), -0.7 for one in two. A member that the
-    signature could not judge (too few requests, a field its gateway does not send)
-    counts neither way; where the population's rate is unknown the answer is 0.
+    population, so the evidence is ln(1 - habit_share + habit_share * ratio). Whether to
+    show it is the attacker's choice: who knows the detector drops it, and must gain
+    nothing by that. So it counts against a pool only where every campaign must show it
+    (`habit_share` 1), and is 0 otherwise. A member that the signature could not judge
+    (too few requests, a field its gateway does not send) counts neither way; where the
+    population's rate is unknown the answer is 0.
     """
     k, m, base = view.fired[signature.id]
     known = (m >= UNITS_MIN) & np.isfinite(base)
@@ -231,7 +233,8 @@ def pooled(signature: Signature, view: LinkView) -> Answer:
     even = np.divide(quiet, fires + quiet, out=np.full(k.shape, np.nan), where=known & (fires > 0))
     shown = np.log(signature.habit_share) + ratio
     hidden = np.log(max(1.0 - signature.habit_share, np.finfo(float).tiny))
-    evidence = np.clip(np.logaddexp(shown, hidden), -signature.log_odds_max, signature.log_odds_max)
+    floor = -signature.log_odds_max if signature.habit_share >= 1.0 else 0.0
+    evidence = np.clip(np.logaddexp(shown, hidden), floor, signature.log_odds_max)
     facts = {
         "members_firing_share": FactColumn(
             value=np.where(m > 0, share, np.nan),

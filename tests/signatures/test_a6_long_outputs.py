@@ -26,9 +26,9 @@ def test_quiet_on_a_reasoning_model_where_everybodys_answers_are_long() -> None:
 
 
 def test_quiet_on_a_report_writer_among_short_customers_of_one_application() -> None:
-    # One in twenty fires, as in the population: the pool is ordinary, and is told so.
+    # One in twenty fires, as in the population: the pool is ordinary.
     assert judge(SIGNATURE, output_log_mean=11.0, output_log_tail=10.0) == 1.0
-    assert judge_pool(SIGNATURE, firing=1, judged=20, base=0.05) < 0.0
+    assert judge_pool(SIGNATURE, firing=1, judged=20, base=0.05) == 0.0
 
 
 def test_evaded_by_asking_for_short_labels() -> None:

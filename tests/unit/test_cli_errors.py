@@ -118,3 +118,10 @@ def test_strings_of_a_log_cannot_speak_to_the_terminal(tmp_path: Path) -> None:
     assert outcome(tmp_path / "run")["alerts.jsonl"]
     assert not {"\x1b", "\u202e"} & set(done.output)
     assert "[bold]x" in done.stdout
+
+
+@pytest.mark.parametrize("manifest", [b"{", b"[]", b"{}", b'{"inputs": 7}'])
+def test_a_folder_that_is_no_run_is_told_apart(tmp_path: Path, manifest: bytes) -> None:
+    (tmp_path / "manifest.json").write_bytes(manifest)
+    said = assert_one_sentence(run("explain", "account", "a", "--in", tmp_path), 3)
+    assert "is not a run's manifest" in said
