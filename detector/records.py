@@ -14,6 +14,7 @@ that builds a record keeps them. Years 1 to 9999.
 Source: RFC 3339; JSON Schema 2020-12 in `schemas/`, held against these structs by test.
 """
 
+import functools
 import math
 import re
 from datetime import UTC, datetime, timedelta, timezone
@@ -307,6 +308,7 @@ _RFC3339 = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=4_096)  # decisions of a pane share their times
 def format_time(time_ms: int) -> str:
     """Write epoch milliseconds as RFC 3339 UTC with three decimals.
 
@@ -340,6 +342,11 @@ def parse_time(text: str) -> int:
 
 def _plain(value: Any, name: str) -> Any:
     """Turn one field's value into what JSON has: times as text, floats rounded, no None."""
+    kind = type(value)
+    if kind is str:
+        return value
+    if kind is int:
+        return format_time(value) if name in TIME_FIELDS else value
     if isinstance(value, Struct):
         fields = ((key, getattr(value, key)) for key in value.__struct_fields__)
         return {key: _plain(item, key) for key, item in fields if item is not None or key in NULL_FIELDS}
@@ -351,8 +358,6 @@ def _plain(value: Any, name: str) -> Any:
         if not math.isfinite(value):
             raise ValueError(f"field {name!r} holds {value}; records carry finite numbers only")
         return round(value, 6) + 0.0  # + 0.0 turns -0.0 into 0.0
-    if name in TIME_FIELDS and value is not None:
-        return format_time(value)
     return value
 
 
