@@ -14,10 +14,10 @@ that builds a record keeps them. Years 1 to 9999.
 Source: RFC 3339; JSON Schema 2020-12 in `schemas/`, held against these structs by test.
 """
 
-import functools
 import math
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -303,12 +303,10 @@ class Reject(Struct, frozen=True, kw_only=True):
 Record = TypeVar("Record", bound=Struct)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
-)
+_RFC3339 = re.compile(r"(?a)(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))")
 
 
-@functools.lru_cache(maxsize=4_096)  # decisions of a pane share their times
+@lru_cache(maxsize=4_096)  # decisions of a pane share their times
 def format_time(time_ms: int) -> str:
     """Write epoch milliseconds as RFC 3339 UTC with three decimals.
 
@@ -342,10 +340,7 @@ def parse_time(text: str) -> int:
 
 def _plain(value: Any, name: str) -> Any:
     """Turn one field's value into what JSON has: times as text, floats rounded, no None."""
-    kind = type(value)
-    if kind is str:
-        return value
-    if kind is int:
+    if isinstance(value, str | int):
         return format_time(value) if name in TIME_FIELDS else value
     if isinstance(value, Struct):
         fields = ((key, getattr(value, key)) for key in value.__struct_fields__)
@@ -357,7 +352,7 @@ def _plain(value: Any, name: str) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"field {name!r} holds {value}; records carry finite numbers only")
-        return round(value, 6) + 0.0  # + 0.0 turns -0.0 into 0.0
+        value = round(value, 6) + 0.0  # + 0.0 turns -0.0 into 0.0
     return value
 
 
