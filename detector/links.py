@@ -59,9 +59,9 @@ class LinkTable:
         self.small = Sample(rows, SMALL_K)
         self.pools: I64 = np.zeros((pools, POOL_COLUMNS), np.int64)
         self.large = Sample(pools, POOL_K)
-        self.sketches = {
-            name: np.zeros((pools, POOL_REGISTERS), np.uint8) for name in ("orgs", "subnets", "payments", "prompts")
-        }
+        # One block, so that it is large enough for huge pages.
+        registers = np.zeros((4, pools, POOL_REGISTERS), np.uint8)
+        self.sketches = dict(zip(("orgs", "subnets", "payments", "prompts"), registers, strict=True))
         self.free: I64 = np.concatenate([[pools], np.arange(pools - 1, -1, -1)]).astype(np.int64)
         self.touched: I64 = np.zeros(pools, np.int64)
         self.n_touched = 0
@@ -123,7 +123,7 @@ class LinkTable:
 
     def fold(self, rows: I64, ids: U64, numbers: I64) -> None:
         """Merge a pane (its links already mapped by `admit`)."""
-        self.n_touched += fold(
+        n_touched, _ = fold(
             rows,
             ids,
             numbers,
@@ -136,6 +136,7 @@ class LinkTable:
             self.free,
             self.touched[self.n_touched :],
         )
+        self.n_touched += n_touched
 
     def _evict(self, wanted: int, pinned: Pinned) -> None:
         used = self.index.used

@@ -85,9 +85,11 @@ def fold(  # type: ignore[no-untyped-def]
     """Merge a pane into links and pools, promoting links that reach `SMALL_K` accounts.
 
     `small` and `large` are (hashes, counts, sizes, thetas, firsts). `free[0]`
-    counts the free pool rows listed behind it. Returns how many pools were touched first.
+    counts the free pool rows listed behind it. Returns how many pools were touched first,
+    and a number without meaning that keeps the loads alive which warm the cache.
     """
     n_touched = 0
+    warmed = np.int64(0)
     amounts = np.zeros(POOL_COLUMNS, np.int64)
     for i in range(rows.shape[0]):
         time = numbers[i, _TIME]
@@ -98,6 +100,14 @@ def fold(  # type: ignore[no-untyped-def]
         subnet_at, subnet_rank = hyperloglog.place(ids[i, _I_SUBNET], POOL_REGISTERS)
         payment_at, payment_rank = hyperloglog.place(ids[i, _I_PAYMENT], POOL_REGISTERS)
         prompt_at, prompt_rank = hyperloglog.place(ids[i, _I_PROMPT], POOL_REGISTERS)
+        # Pools lie far apart: loads that wait for nothing overlap.
+        for j in range(rows.shape[1]):
+            r = rows[i, j]
+            if r >= 0 and stats[r, _POOL] > 0:
+                pool = stats[r, _POOL] - 1
+                warmed ^= pools[pool, _P_REQUESTS] ^ pools[pool, _P_TEXTS]
+                warmed ^= orgs[pool, org_at] ^ subnets[pool, subnet_at]
+                warmed ^= payments[pool, payment_at] ^ prompts[pool, prompt_at]
         for j in range(rows.shape[1]):
             r = rows[i, j]
             if r < 0:
@@ -129,4 +139,4 @@ def fold(  # type: ignore[no-untyped-def]
             hyperloglog.raise_to(subnets, pool, subnet_at, subnet_rank)
             hyperloglog.raise_to(payments, pool, payment_at, payment_rank)
             hyperloglog.raise_to(prompts, pool, prompt_at, prompt_rank)
-    return n_touched
+    return n_touched, warmed
