@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import zstandard
 
 from detector import __version__, hashing
@@ -146,7 +147,7 @@ def _restore_columns(judge: Judge, reader: Any, said: list[tuple[str, str, list[
 def _checked(judge: Judge) -> Iterator[tuple[str, int, int]]:
     """What compiled loops rely on, as (name, largest value, largest allowed)."""
     accounts, links = judge.accounts, judge.links
-    registers = {
+    registers: dict[str, tuple[npt.NDArray[Any], int]] = {
         "accounts.prompts": (accounts.prompts, PROMPT_REGISTERS),
     }
     registers |= {f"links.{name}": (array, POOL_REGISTERS) for name, array in links.sketches.items()}
