@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from detector.records import ACTIONS, Alert, Evidence, format_time
+from detector.records import ACTIONS, Alert, Evidence, Fact, format_time
 from detector.runtime.outcome import FILES, Result
 from detector.signatures.registry import BY_ID
 from detector.vocabulary import Action
@@ -57,11 +57,11 @@ def facts_of(item: Evidence) -> str:
     >>> from detector.records import Fact
     >>> facts = {"rate_spread": Fact(value=0.2, unit="log", threshold=0.7)}
     >>> facts_of(Evidence(signature="c3", family="timing", log_odds=3.0, counted=True, facts=facts))
-    'rate spread 0.2 log (threshold 0.7)'
+    'rate spread 0.2 log (at most 0.7)'
     """
     said = []
     for name, fact in list(item.facts.items())[:FACTS_SHOWN]:
-        held = [f"threshold {fact.threshold:,.3g}"] if fact.threshold is not None else []
+        held = [f"{side_of(fact)} {fact.threshold:,.3g}"] if fact.threshold is not None else []
         held += [f"elsewhere {fact.baseline:,.3g}"] if fact.baseline is not None else []
         words = f"{name.replace('_', ' ')} {fact.value:,.3g}"
         # A unit that the name says already would be said twice; a long one is `explain`'s to say.
@@ -69,6 +69,11 @@ def facts_of(item: Evidence) -> str:
         words += f" {fact.unit}" if short else ""
         said.append(words + (f" ({', '.join(held)})" if held else ""))
     return "; ".join(said)
+
+
+def side_of(fact: Fact) -> str:
+    """On which side of its threshold the value of a piece of evidence lies: the one that accuses."""
+    return "at least" if fact.threshold is not None and fact.value >= fact.threshold else "at most"
 
 
 def _decided(alert: Alert, result: Result, mode: str) -> str:

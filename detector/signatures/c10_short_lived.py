@@ -46,6 +46,14 @@ def _youth(view: LinkView) -> F64:
     return np.where(known, np.clip(ratio, -SETTLED_AGAINST, YOUNG_MAX), 0.0)
 
 
+def _even_share(view: LinkView) -> F64:
+    """The share of young organisations that speaks neither way; NaN where the base rate is unknown."""
+    p0 = np.clip(view.young_base, BASE_RATE_MIN, BASE_RATE_MAX)
+    p1 = np.maximum(YOUNG_RATE, p0)
+    against = np.log((1.0 - p0) / (1.0 - p1))
+    return np.divide(against, against + np.log(p1 / p0), out=np.full(p0.shape, np.nan), where=p1 > p0)
+
+
 def judge(view: LinkView) -> Answer:
     """Take the excess of young organisations or, given history, deaths that births replace."""
     young = _youth(view)
@@ -63,7 +71,7 @@ def judge(view: LinkView) -> Answer:
         "young_share": FactColumn(
             share(view.young, view.age_known),
             "organisations of known age under 7 days old",
-            YOUNG_RATE,
+            _even_share(view),
             lower=wilson_lower(view.young, view.age_known),
             baseline=view.young_base,
         ),

@@ -307,7 +307,7 @@ LOCK: dict[str, tuple[int, str]] = {
     "p1_shared_payment": (2, "9568896c858e98e2"),
     "c1_shared_template": (2, "a97e8bff12d8311f"),
     "c3_work_queue": (2, "fda482038b4dc0fe"),
-    "c10_short_lived": (2, "a83a6c2a60806acd"),
+    "c10_short_lived": (2, "6335e91fd8da62a8"),
     "m1_population_outlier": (2, "6bc297c92d29a4a4"),
 }
 
