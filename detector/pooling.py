@@ -63,13 +63,14 @@ def _sample(hashes, counts, sizes, thetas, firsts, row, account, time):  # type:
 
 
 @kernel
-def _promote(r, s, small, pools, large, free):  # type: ignore[no-untyped-def]
+def _promote(r, s, time, small, pools, large, free):  # type: ignore[no-untyped-def]
     """Give link row `r` the next free pool, which goes on from the small sample."""
     pool = free[free[0]]
     free[0] -= 1
     s[_POOL] = pool + 1
     pools[pool, _P_LINK] = r
     pools[pool, _P_KIND] = s[_KIND]
+    pools[pool, _P_FIRST] = time
     large[3][pool] = small[3][r]
     large[2][pool] = SMALL_K
     for k in range(SMALL_K):
@@ -121,7 +122,7 @@ def fold(  # type: ignore[no-untyped-def]
                 _sample(small[0], small[1], small[2], small[3], small[4], r, account, time)
                 if small[2][r] < SMALL_K or free[0] == 0:
                     continue
-                _promote(r, s, small, pools, large, free)
+                _promote(r, s, time, small, pools, large, free)
             else:
                 _sample(large[0], large[1], large[2], large[3], large[4], s[_POOL] - 1, account, time)
             pool = s[_POOL] - 1
@@ -130,9 +131,7 @@ def fold(  # type: ignore[no-untyped-def]
                 p[_P_TOUCHED] = 1
                 touched[n_touched] = pool
                 n_touched += 1
-            if p[_P_REQUESTS] == 0:
-                p[_P_FIRST] = time
-            p[_P_LAST] = max(p[_P_LAST], time)
+            p[_P_LAST] = time
             for c in range(_P_REQUESTS, _P_TEXTS + 1):
                 p[c] += amounts[c]
             hyperloglog.raise_to(orgs, pool, org_at, org_rank)

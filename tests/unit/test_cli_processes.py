@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 from tests.unit.replaying import OUTCOME, SMALL, lines, outcome, start, with_fields, write_lines
 
 WAIT_S = 120
-COPIES = 6  # more blocks than wait before the first is folded
+COPIES = 16  # more blocks than wait before the first is folded
 PADDING = {"ext": {"p": "x" * 3_900}}  # ignored; it makes the log several blocks long
 
 

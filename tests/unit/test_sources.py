@@ -33,6 +33,12 @@ TEXT = b"".join(line + b"\n" for line in LINES)
 BATCH = decode_lines(LINES).batch
 
 
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of 1 MiB, so that a log of a few MiB has several."""
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 1 << 20)
+
+
 def ids(parts: list[Decoded]) -> list[str]:
     """Event ids of all rows, in order."""
     return [event_id for part in parts for event_id in part.batch.column("event_id").to_pylist()]
