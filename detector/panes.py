@@ -258,7 +258,7 @@ class PaneBuffer:
         self.rows -= len(ids)
         order, doubled = canonical_order(ids, numbers, start_ms=pane * self.pane_ms)
         end_ms = (pane + 1) * self.pane_ms
-        closed = Pane(end_ms, ids[order], numbers[order], parts, order)
+        closed = Pane(end_ms, np.take(ids, order, axis=0), np.take(numbers, order, axis=0), parts, order)
         if doubled.size:
             repeats = closed._replace(order=doubled)
             for i in range(doubled.size):

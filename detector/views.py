@@ -83,7 +83,7 @@ def account_view(table: AccountTable, rows: I64, population: Population) -> Acco
         template_share_lower=np.maximum(best.sum(axis=1), s[:, A.SHARED]) / requests,
         prompts_distinct_lower=hyperloglog.estimate(table.prompts[rows]).lower,
         texts=s[:, A.TEXTS],
-        hours=np.array([int(h).bit_count() for h in table.stats[rows, A.HOURS].tolist()], np.float64),
+        hours=np.bitwise_count(table.stats[rows, A.HOURS]).astype(np.float64),
         hour_peak=s[:, A.HOUR_PEAK],
         first_hour=s[:, A.FIRST_HOUR_COUNT],
         output_log_tail=population.output_tail(requests),
