@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import faust
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from mode import CrashingSupervisor
 from yarl import URL
@@ -114,7 +115,16 @@ class Application:
 
     def assignment(self) -> set[TP]:
         """The partitions that are ours now."""
-        return {tp for tp in self.consumer.assignment() if tp.topic == self.topic}
+        try:
+            return {tp for tp in self.consumer.assignment() if tp.topic == self.topic}
+        except ConsumerNotStarted:
+            return set()
+
+    def hold(self, waiting: set[TP]) -> None:
+        """Fetch nothing of these partitions, and of all others of ours."""
+        if self.consumer.flow_active and not self.app.rebalancing:
+            self.consumer.resume_partitions(self.assignment() - waiting - self.consumer.buffered)
+            self.consumer.pause_partitions(waiting)
 
     async def start(self) -> None:
         """Connect and begin; returns when the application runs."""

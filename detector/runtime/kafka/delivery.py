@@ -52,6 +52,9 @@ class BatchConsumer(Consumer):
 
     async def _message(self, tp: TP, records: list[Any]) -> ConsumerMessage:
         first = min(self._stops.get(tp, records[0].offset), records[0].offset)
+        if first < records[0].offset:
+            # A hole in the log belongs to the batch; what the log's retention took away does not.
+            first = max(first, min((await self.log_starts(tp))[tp], records[0].offset))
         message = self._to_message(tp, records[-1])
         self._stops[tp] = message.offset + 1
         if message.offset > first:
@@ -69,9 +72,19 @@ class BatchConsumer(Consumer):
         end, polled_ms = client.highwater(tp), client.last_poll_timestamp(tp)
         return None if end is None or not polled_ms else (end, polled_ms)
 
+    @property
+    def buffered(self) -> set[TP]:
+        """Partitions that wait because their batches are not worked off."""
+        return set(self._buffered_partitions)
+
     def stop_of(self, tp: TP) -> int | None:
         """The offset after the last delivered record, or the committed offset; None where neither is known."""
         return self._stops.get(tp)
+
+    async def seek_back(self, tp: TP, offset: int) -> None:
+        """Read again from `offset`; what was fetched beyond it comes again too."""
+        await self.seek(tp, offset)
+        self._stops[tp] = offset
 
     async def log_starts(self, *tps: TP) -> dict[TP, int]:
         """The first offsets that the log still has."""

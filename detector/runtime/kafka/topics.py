@@ -9,8 +9,8 @@ Source: the contract's table of topics; Kafka's topic configuration.
 
 from typing import Final, NamedTuple
 
-from kafka import KafkaAdminClient
-from kafka.admin import ConfigResource, ConfigResourceType
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import KafkaError
 
 from detector.config import Settings
@@ -147,3 +147,22 @@ def _faults(spec: TopicSpec, partitions: int | None, found: dict[str, str]) -> t
         if key in spec.configs and 0 <= int(found.get(key) or 0) < int(spec.configs[key]):
             faults.append(f"{key}={found.get(key)}, at least {spec.configs[key]} is needed")
     return tuple(faults)
+
+
+def begin_at_end(connection: Connection) -> None:
+    """Let a new encode group begin at the end of the access topic; a group that has begun goes on where it was.
+
+    The position is written down once, for every partition: left to each worker's start, the records
+    between two starts would be nobody's. Raises `TopicError`.
+    """
+    group, topic = f"{connection.group}-encode", connection.topic("access")
+    admin = _admin(connection)
+    try:
+        if not admin.list_group_offsets([group]).get(group):
+            (described,) = admin.describe_topics([topic])
+            partitions = [TopicPartition(topic, p["partition_index"]) for p in described["partitions"]]
+            admin.reset_group_offsets(group, dict.fromkeys(partitions, OffsetSpec.LATEST))
+    except KafkaError as wrong:
+        raise TopicError(f"group {group}: {wrong}; does {topic} exist?") from wrong
+    finally:
+        admin.close()

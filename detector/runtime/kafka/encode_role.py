@@ -1,0 +1,232 @@
+"""The encode worker: access records in, frames, markers and dead letters out.
+
+Purpose: feed the judge's log: every range to every tenant, ticks for quiet partitions, and
+no partition far ahead of the others.
+Invariants: a batch is acknowledged when everything that it became is durable, in order. A
+tick is written only when all that the partition's log holds was sent before it. A tick
+never overtakes what may still come: a partition's clock goes on at the pace of the wall
+clock, `idle_ms` behind; one that holds no event follows the slowest of the others.
+Limits: `IN_FLIGHT` batches are sent and not yet durable.
+Source: the design's laws on time and on uneven partitions.
+"""
+
+import asyncio
+import logging
+from typing import Any, Final, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.structs import TopicPartition as TP
+
+from detector.config import Settings
+from detector.runtime.kafka import markers
+from detector.runtime.kafka.application import Acknowledge, Application
+from detector.runtime.kafka.batches import Batch
+from detector.runtime.kafka.clients import make_producer, make_reader, partitions_of
+from detector.runtime.kafka.connection import Connection
+from detector.runtime.kafka.encoding import NO_TIME, Options, Range, encode_batch, source_of
+from detector.runtime.kafka.publishing import Progress, read_progress
+from detector.runtime.kafka.topics import tenants_of
+
+log = logging.getLogger("stillwatch.encode")
+
+IN_FLIGHT: Final = 8
+TICK_EVERY_S: Final = 1.0
+ALIGN_EVERY_S: Final = 0.2
+
+
+class Clock(NamedTuple):
+    """What was sent of a partition: up to where, its latest event time, when its last record was appended (ms)."""
+
+    stop: int
+    last_ms: int
+    ingest_ms: int
+
+
+class EncodeRole:
+    """The encoding of this worker's partitions."""
+
+    def __init__(self, connection: Connection, settings: Settings, *, key: bytes) -> None:
+        """Build; nothing connects before `start`."""
+        self.connection, self.pane_ms = connection, settings.pane_ms
+        self.options = Options(
+            topic=connection.topic("access"),
+            tenants=tenants_of(settings),
+            key=key,
+            skew_ms_max=settings.skew_ms_max,
+            keep_content=connection.dead_letter_content,
+        )
+        self.clocks: dict[int, Clock] = {}
+        self.ended: set[int] = set()
+        self.ticked: dict[tuple[int, int], int] = {}  # (partition, tenant) -> the last tick's time
+        self.progress: dict[int, Progress] = {}
+        self.sent = self.dead = 0
+        self._producer: AIOKafkaProducer | None = None
+        self._durable: asyncio.Queue[tuple[list[asyncio.Future[Any]], Acknowledge]] = asyncio.Queue(IN_FLIGHT)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.application = Application(
+            "encode", "access", connection, work=self._work, wait_empty=True, assigned=self._assigned
+        )
+
+    @property
+    def producer(self) -> AIOKafkaProducer:
+        """The producer, once started."""
+        assert self._producer is not None
+        return self._producer
+
+    async def start(self) -> None:
+        """Join the group."""
+        self._producer = make_producer(self.connection)
+        await self._producer.start()
+        self._tasks = [asyncio.create_task(self._acknowledging())]
+        await self.application.start()
+        self._tasks += [asyncio.create_task(c) for c in (self._ticking(), self._aligning(), self._following())]
+
+    async def stop(self) -> None:
+        """Finish what was begun, commit it, and leave the group."""
+        await self.application.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def wait_failed(self) -> BaseException:
+        """Wait for what ends this role; returns it."""
+        crashed = asyncio.create_task(self.application.wait_crashed())
+        done, _ = await asyncio.wait([crashed, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        if crashed in done:
+            return crashed.result()
+        crashed.cancel()
+        return done.pop().exception() or RuntimeError("a task of encode ended by itself")
+
+    async def _assigned(self, partitions: frozenset[int]) -> None:
+        """Forget what is known of partitions: others may have sent of them meanwhile."""
+        del partitions
+        self.clocks.clear()
+        self.ticked.clear()
+        self.ended.clear()
+
+    # --- records ---------------------------------------------------------------
+
+    async def _work(self, batch: Batch, acknowledge: Acknowledge) -> None:
+        futures: list[asyncio.Future[Any]] = []
+        for made in encode_batch(batch, self.options):
+            futures += await self._send(batch.partition, made)
+            await asyncio.sleep(0)
+        batch.records.clear()
+        await self._durable.put((futures, acknowledge))
+
+    async def _send(self, partition: int, made: Range) -> list[asyncio.Future[Any]]:
+        before = self.clocks.get(partition, Clock(0, NO_TIME, -1))
+        clock = Clock(made.stop, max(before.last_ms, made.last_ms), max(before.ingest_ms, made.ingest_ms))
+        frames, letters = self.connection.topic("frames"), self.connection.topic("dead-letter")
+        futures = []
+        for tenant, raws in enumerate(made.frames):
+            quiet = self._quiet_tick(partition, tenant, clock, made)
+            for raw in [*raws, *quiet]:
+                futures.append(await self.producer.send(frames, raw, partition=tenant))
+        for letter in made.dead:
+            futures.append(await self.producer.send(letters, letter.value, key=letter.key, headers=letter.headers))
+        self.clocks[partition] = clock
+        if made.ended:
+            self.ended.add(partition)
+        self.sent += len(futures) - len(made.dead)
+        self.dead += len(made.dead)
+        return futures
+
+    def _quiet_tick(self, partition: int, tenant: int, clock: Clock, made: Range) -> list[bytes]:
+        """A tick for a tenant whose own events are rarer than the partition's, well behind those."""
+        time_ms = clock.last_ms - self.connection.idle_ms
+        if made.ended or clock.last_ms == NO_TIME or made.seen_ms[tenant] >= time_ms:
+            return []
+        if time_ms < self.ticked.get((partition, tenant), NO_TIME) + self.pane_ms:
+            return []
+        self.ticked[partition, tenant] = time_ms
+        return [markers.tick(source_of(partition), position=made.stop, time_ms=time_ms)]
+
+    async def _acknowledging(self) -> None:
+        """Acknowledge batches in order, each when all of it is durable."""
+        while True:
+            futures, acknowledge = await self._durable.get()
+            await asyncio.gather(*futures)
+            await acknowledge()
+
+    # --- time ------------------------------------------------------------------
+
+    async def _ticking(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_EVERY_S)
+            for tp in self.application.assignment():
+                time_ms = self.idle_time_ms(tp)
+                if time_ms is not None:
+                    await self._tick(tp.partition, time_ms)
+
+    async def _tick(self, partition: int, time_ms: int) -> None:
+        position = self.clocks[partition].stop if partition in self.clocks else 0
+        for tenant in range(len(self.options.tenants)):
+            if time_ms > self.ticked.get((partition, tenant), NO_TIME):
+                self.ticked[partition, tenant] = time_ms
+                raw = markers.tick(source_of(partition), position=position, time_ms=time_ms)
+                await self.producer.send(self.connection.topic("frames"), raw, partition=tenant)
+
+    def idle_time_ms(self, tp: TP) -> int | None:
+        """Before which time nothing will come from a partition that we have read to its end; None: unknown."""
+        consumer = self.application.consumer
+        end, stop, clock = consumer.end_of_log(tp), consumer.stop_of(tp), self.clocks.get(tp.partition)
+        if end is None or tp.partition in self.ended or (stop or 0) < end[0]:
+            return None
+        if clock is not None and clock.stop != stop:
+            return None  # delivered, and not sent yet
+        if clock is None or clock.last_ms == NO_TIME or clock.ingest_ms < 0:
+            return self.slowest_ms(but=tp.partition)
+        return clock.last_ms + max(0, end[1] - clock.ingest_ms - self.connection.idle_ms)
+
+    def _clock_of(self, source: str) -> int:
+        own = {source_of(p): clock.last_ms for p, clock in self.clocks.items()}
+        if own.get(source, NO_TIME) != NO_TIME:
+            return own[source]
+        places = [p.sources[source].time_ms for p in self.progress.values() if source in p.sources]
+        said = [ms for ms in places if ms is not None]
+        return max(said, default=NO_TIME)
+
+    def slowest_ms(self, *, but: int) -> int | None:
+        """The clock of the slowest source that has one, another than `but`; None where none has."""
+        sources = {s for p in self.progress.values() for s in p.sources} | {source_of(p) for p in self.clocks}
+        known = [self._clock_of(s) for s in sources - {source_of(but)}]
+        return min((ms for ms in known if ms != NO_TIME), default=None)
+
+    # --- evenness --------------------------------------------------------------
+
+    async def _aligning(self) -> None:
+        """Pause the partitions that are more than `align_ms` of event time ahead of the slowest."""
+        while True:
+            await asyncio.sleep(ALIGN_EVERY_S)
+            ours = self.application.assignment()
+            if ours:
+                self.application.hold(self.ahead(ours))
+
+    def ahead(self, ours: set[TP]) -> set[TP]:
+        """Those of our partitions that must wait for slower ones: not for those that have nothing to read."""
+        waited = {name for p in self.progress.values() for name, place in p.sources.items() if not place.ended}
+        done = {source_of(tp.partition) for tp in ours if self._read_to_end(tp)}
+        waited |= {source_of(tp.partition) for tp in ours}
+        limit = min(map(self._clock_of, waited - done), default=-NO_TIME) + self.connection.align_ms
+        return {tp for tp in ours if tp.partition in self.clocks and self.clocks[tp.partition].last_ms > limit}
+
+    def _read_to_end(self, tp: TP) -> bool:
+        consumer = self.application.consumer
+        end = consumer.end_of_log(tp)
+        return end is not None and (consumer.stop_of(tp) or 0) >= end[0]
+
+    async def _following(self) -> None:
+        """Keep the judges' newest progress records."""
+        partitions = await partitions_of(self.connection, "progress")
+        places = [TP(self.connection.topic("progress"), p) for p in partitions]
+        async with make_reader(self.connection) as reader:
+            reader.assign(places)
+            await reader.seek_to_beginning()
+            while True:
+                fetched = await reader.getmany(timeout_ms=1_000)
+                for place, records in fetched.items():
+                    if records and records[-1].value:
+                        self.progress[place.partition] = read_progress(records[-1].value)
