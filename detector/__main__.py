@@ -35,7 +35,7 @@ def _without_kafka() -> None:
 
 
 for name in LIVE:
-    if find_spec("faust") is not None:
+    if find_spec("aiokafka") is not None:
         app.command(name)(getattr(import_module(f"detector.cli.{name}"), name))
     else:
         app.command(name, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(_without_kafka)
