@@ -52,14 +52,10 @@ class Application:
         connection: Connection,
         *,
         work: Work,
-        wait_empty: bool,
         assigned: Moved | None = None,
         revoked: Moved | None = None,
     ) -> None:
-        """Build the application; nothing connects before `start`.
-
-        `wait_empty`: a rebalance and a stop wait until what was begun is acknowledged.
-        """
+        """Build the application; nothing connects before `start`."""
         self.topic = connection.topic(topic)
         session_s = connection.session_timeout_ms / 1000
         self.app = faust.App(
@@ -75,7 +71,9 @@ class Application:
             value_serializer="raw",
             consumer_auto_offset_reset="earliest",
             stream_buffer_maxsize=BUFFERED_BATCHES,
-            stream_wait_empty=wait_empty,
+            # Waiting for what was begun would wait for what a rebalance threw out of the queue as well, and Faust
+            # keeps a reference to that: the rebalance would last its whole timeout. What comes again is skipped.
+            stream_wait_empty=False,
             agent_supervisor=CrashingSupervisor,
             topic_allow_declare=False,
             topic_disable_leader=True,
@@ -130,6 +128,10 @@ class Application:
         """Connect and begin; returns when the application runs."""
         self.app.finalize()
         await self.app.start()
+
+    def halt(self) -> None:
+        """Take no further batches."""
+        self.consumer.stop_flow()
 
     async def stop(self) -> None:
         """Stop: what is acknowledged is committed, partitions are given back."""

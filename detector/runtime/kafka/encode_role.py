@@ -32,6 +32,7 @@ log = logging.getLogger("stillwatch.encode")
 IN_FLIGHT: Final = 8
 TICK_EVERY_S: Final = 1.0
 ALIGN_EVERY_S: Final = 0.2
+FINISH_S: Final = 3.0
 
 
 class Clock(NamedTuple):
@@ -63,9 +64,7 @@ class EncodeRole:
         self._producer: AIOKafkaProducer | None = None
         self._durable: asyncio.Queue[tuple[list[asyncio.Future[Any]], Acknowledge]] = asyncio.Queue(IN_FLIGHT)
         self._tasks: list[asyncio.Task[None]] = []
-        self.application = Application(
-            "encode", "access", connection, work=self._work, wait_empty=True, assigned=self._assigned
-        )
+        self.application = Application("encode", "access", connection, work=self._work, assigned=self._assigned)
 
     @property
     def producer(self) -> AIOKafkaProducer:
@@ -83,6 +82,9 @@ class EncodeRole:
 
     async def stop(self) -> None:
         """Finish what was begun, commit it, and leave the group."""
+        if self.application.assignment() and not self.application.crashed:
+            self.application.halt()
+            await asyncio.wait([asyncio.create_task(self._durable.join())], timeout=FINISH_S)
         await self.application.stop()
         for task in self._tasks:
             task.cancel()
@@ -150,6 +152,7 @@ class EncodeRole:
             futures, acknowledge = await self._durable.get()
             await asyncio.gather(*futures)
             await acknowledge()
+            self._durable.task_done()
 
     # --- time ------------------------------------------------------------------
 

@@ -47,10 +47,13 @@ class Options(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """A record that was refused, as it goes to the dead-letter topic."""
+    """A record that was refused, as it goes to the dead-letter topic; its value is empty where it is not kept.
+
+    Never None: aiokafka refuses a record that has neither key nor value.
+    """
 
     key: bytes | None
-    value: bytes | None
+    value: bytes
     headers: list[tuple[str, bytes]]
 
 
@@ -182,4 +185,4 @@ def _dead_letter(record: Record, partition: int, reason: str, options: Options) 
     # Only of a record that parsed is it known that it holds no text.
     parsed = reason in ("unknown_tenant", "future_time")
     key = record.key if record.key is None or len(record.key) <= KEY_BYTES_MAX else None
-    return DeadLetter(key, record.value if options.keep_content and parsed else None, headers)
+    return DeadLetter(key, raw if options.keep_content and parsed else b"", headers)

@@ -40,10 +40,7 @@ class JudgeRole:
         self.sessions: dict[int, Session] = {}
         self.failures = 0
         self._watch: asyncio.Task[None] | None = None
-        # Frames wait unacknowledged for a snapshot, so neither a rebalance nor a stop may wait for them.
-        self.application = Application(
-            "judge", "frames", connection, work=self._work, wait_empty=False, assigned=self._assigned
-        )
+        self.application = Application("judge", "frames", connection, work=self._work, assigned=self._assigned)
 
     async def start(self) -> None:
         """Join the group."""
