@@ -59,6 +59,7 @@ class EncodeRole:
         self.clocks: dict[int, Clock] = {}
         self.ended: set[int] = set()
         self.ticked: dict[tuple[int, int], int] = {}  # (partition, tenant) -> the last tick's time
+        self.advanced: dict[int, int] = {}  # how far ticks took the clocks of partitions that hold events
         self.progress: dict[int, Progress] = {}
         self.sent = self.dead = 0
         self._producer: AIOKafkaProducer | None = None
@@ -106,6 +107,7 @@ class EncodeRole:
         del partitions
         self.clocks.clear()
         self.ticked.clear()
+        self.advanced.clear()
         self.ended.clear()
 
     # --- records ---------------------------------------------------------------
@@ -160,43 +162,58 @@ class EncodeRole:
         while True:
             await asyncio.sleep(TICK_EVERY_S)
             for tp in self.application.assignment():
-                time_ms = self.idle_time_ms(tp)
-                if time_ms is not None:
-                    await self._tick(tp.partition, time_ms)
+                if not self._silent(tp):
+                    continue
+                clock = self.clocks.get(tp.partition)
+                if clock is not None and clock.last_ms != NO_TIME and clock.ingest_ms >= 0:
+                    await self._tick(tp.partition, self._own_time_ms(tp, clock), clock.stop, follows=False)
+                else:
+                    time_ms = self._others_time_ms(but=tp.partition)
+                    if time_ms is not None:
+                        await self._tick(tp.partition, time_ms, clock.stop if clock else 0, follows=True)
 
-    async def _tick(self, partition: int, time_ms: int) -> None:
-        position = self.clocks[partition].stop if partition in self.clocks else 0
+    async def _tick(self, partition: int, time_ms: int, position: int, *, follows: bool) -> None:
         for tenant in range(len(self.options.tenants)):
-            if time_ms > self.ticked.get((partition, tenant), NO_TIME):
+            # One that follows says so again and again: a judge that was restored must learn it too.
+            if follows or time_ms > self.ticked.get((partition, tenant), NO_TIME):
                 self.ticked[partition, tenant] = time_ms
-                raw = markers.tick(source_of(partition), position=position, time_ms=time_ms)
+                raw = markers.tick(source_of(partition), position=position, time_ms=time_ms, follows=follows)
                 await self.producer.send(self.connection.topic("frames"), raw, partition=tenant)
 
-    def idle_time_ms(self, tp: TP) -> int | None:
-        """Before which time nothing will come from a partition that we have read to its end; None: unknown."""
-        consumer = self.application.consumer
-        end, stop, clock = consumer.end_of_log(tp), consumer.stop_of(tp), self.clocks.get(tp.partition)
-        if end is None or tp.partition in self.ended or (stop or 0) < end[0]:
-            return None
-        if clock is not None and clock.stop != stop:
-            return None  # delivered, and not sent yet
-        if clock is None or clock.last_ms == NO_TIME or clock.ingest_ms < 0:
-            return self.slowest_ms(but=tp.partition)
-        return clock.last_ms + max(0, end[1] - clock.ingest_ms - self.connection.idle_ms)
+    def _silent(self, tp: TP) -> bool:
+        """Whether everything that the partition's log holds was read and sent."""
+        if tp.partition in self.ended or not self._read_to_end(tp):
+            return False
+        clock = self.clocks.get(tp.partition)
+        return clock is None or clock.stop == self.application.consumer.stop_of(tp)
+
+    def _own_time_ms(self, tp: TP, clock: Clock) -> int:
+        """The clock of a partition that held events: it goes on as the wall clock does, `idle_ms` behind."""
+        end = self.application.consumer.end_of_log(tp)
+        polled_ms = end[1] if end is not None else clock.ingest_ms
+        time_ms = clock.last_ms + max(0, polled_ms - clock.ingest_ms - self.connection.idle_ms)
+        self.advanced[tp.partition] = time_ms
+        return time_ms
+
+    def _others_time_ms(self, *, but: int) -> int | None:
+        """The slowest clock among the other sources that have one of their own; None where none has."""
+        ours = {source_of(tp.partition) for tp in self.application.assignment()}
+        known = [self._clock_of(source_of(p)) for p in self.clocks if p != but]
+        known += [
+            place.time_ms
+            for progress in self.progress.values()
+            for name, place in progress.sources.items()
+            if name not in ours and place.time_ms is not None and not place.follows and not place.ended
+        ]
+        return min((ms for ms in known if ms != NO_TIME), default=None)
 
     def _clock_of(self, source: str) -> int:
-        own = {source_of(p): clock.last_ms for p, clock in self.clocks.items()}
+        own = {source_of(p): max(clock.last_ms, self.advanced.get(p, NO_TIME)) for p, clock in self.clocks.items()}
         if own.get(source, NO_TIME) != NO_TIME:
             return own[source]
         places = [p.sources[source].time_ms for p in self.progress.values() if source in p.sources]
         said = [ms for ms in places if ms is not None]
         return max(said, default=NO_TIME)
-
-    def slowest_ms(self, *, but: int) -> int | None:
-        """The clock of the slowest source that has one, another than `but`; None where none has."""
-        sources = {s for p in self.progress.values() for s in p.sources} | {source_of(p) for p in self.clocks}
-        known = [self._clock_of(s) for s in sources - {source_of(but)}]
-        return min((ms for ms in known if ms != NO_TIME), default=None)
 
     # --- evenness --------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import asyncio
 import logging
 from typing import Final
 
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition as TP
 
 from detector.config import Settings
@@ -20,7 +20,7 @@ from detector.panes import GapError
 from detector.runtime.kafka.application import Acknowledge, Application
 from detector.runtime.kafka.batches import Batch
 from detector.runtime.kafka.connection import Connection
-from detector.runtime.kafka.session import Place, Session, recover
+from detector.runtime.kafka.session import Place, ReplacedError, Session, recover
 from detector.runtime.kafka.topics import tenants_of
 from detector.snapshot import SnapshotError
 
@@ -130,12 +130,13 @@ class JudgeRole:
 
     async def _guarded(self, session: Session) -> None:
         """Publish and snapshot what is due; a fenced session ends without harm."""
+        if session.broken:
+            return  # the next batch recovers
         try:
             if session.pending or session.progress_due():
                 await session.publish()
-        except ProducerFenced:
-            log.warning("partition %d: another judge has taken over", session.place.partition)
-            session.broken = True
+        except ReplacedError as wrong:
+            log.warning("%s", wrong)
             return
         if session.snapshot_due():
             session.snapshotting = asyncio.create_task(self._snapshot(session))
@@ -143,9 +144,9 @@ class JudgeRole:
     async def _snapshot(self, session: Session) -> None:
         try:
             await session.snapshot()
-        except ProducerFenced:
-            session.broken = True
-        except (SnapshotError, OSError) as wrong:
+        except ReplacedError as wrong:
+            log.warning("%s", wrong)
+        except (SnapshotError, KafkaError, OSError) as wrong:
             self.failures += 1
             log.error("partition %d: snapshot failed: %s", session.place.partition, wrong)  # noqa: TRY400 - no trace
         else:
@@ -158,5 +159,4 @@ class JudgeRole:
             if self.failures >= SNAPSHOT_FAILURES_MAX:
                 raise SnapshotError(f"{self.failures} snapshots in a row failed; frames cannot be acknowledged")
             for session in list(self.sessions.values()):
-                if not session.broken:
-                    await self._guarded(session)
+                await self._guarded(session)

@@ -17,22 +17,26 @@ MARKER_MAGIC = b"SWMK"
 
 
 class Marker(msgspec.Struct, frozen=True, array_like=True):
-    """`tick`: nothing before `time_ms` will come behind `position`; `end`: the source ends there."""
+    """`tick`: nothing before `time_ms` will come behind `position`; `end`: the source ends there.
+
+    `follow` is a tick whose time was taken from other sources, so that nobody takes it for news of this one.
+    """
 
     version: int
-    kind: Literal["tick", "end"]
+    kind: Literal["tick", "follow", "end"]
     source: str
     position: int
     time_ms: int
 
 
-def tick(source: str, *, position: int, time_ms: int) -> bytes:
+def tick(source: str, *, position: int, time_ms: int, follows: bool = False) -> bytes:
     """Write a tick.
 
     >>> unwire_marker(tick("access/0", position=7, time_ms=5)).time_ms
     5
     """
-    return MARKER_MAGIC + msgspec.msgpack.encode(Marker(MARKER_VERSION, "tick", source, position, time_ms))
+    kind: Literal["tick", "follow"] = "follow" if follows else "tick"
+    return MARKER_MAGIC + msgspec.msgpack.encode(Marker(MARKER_VERSION, kind, source, position, time_ms))
 
 
 def end(source: str, *, position: int) -> bytes:

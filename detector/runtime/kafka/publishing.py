@@ -42,11 +42,15 @@ class SnapshotPlace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourcePlace(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a source was folded: the offset after its last record, and its clock (epoch ms; null: unseen)."""
+    """How far a source was folded: the offset after its last record, and its clock (epoch ms; null: unseen).
+
+    `follows`: the clock was last moved by a tick that took its time from other sources.
+    """
 
     position: int
     time_ms: int | None = None
     ended: bool = False
+    follows: bool = False
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

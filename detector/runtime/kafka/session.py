@@ -12,11 +12,14 @@ Source: Kafka's transactions (KIP-98, KIP-447 for why a fixed id is enough here)
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import ProducerFenced
 
 from detector import __version__
 from detector.cases import Output
@@ -24,6 +27,7 @@ from detector.config import Settings, config_hash
 from detector.frames import FrameError, unwire
 from detector.judge import Judge
 from detector.panes import NEVER, GapError
+from detector.records import DetectorError
 from detector.runtime.kafka import snapshots
 from detector.runtime.kafka.application import Acknowledge
 from detector.runtime.kafka.batches import Batch, Record
@@ -49,6 +53,10 @@ CHUNKS_PER_TRANSACTION: Final = 8
 TOMBSTONES_PER_TRANSACTION: Final = 1_000
 
 
+class ReplacedError(DetectorError):
+    """This session has ended: another judge has taken over, or a transaction of it failed."""
+
+
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Which tenant, on which partition of the frames, with which settings and key."""
 
@@ -64,22 +72,26 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.connection.state_directory) / f"{self.partition}.snapshot"
 
 
-def fold(judge: Judge, raw: bytes) -> None:
+def fold(judge: Judge, raw: bytes) -> tuple[str, bool]:
     """Give one record of the frames topic to the judge: a frame or a marker, told apart by their first bytes.
+
+    Returns its source, and whether it only follows other sources' clocks.
 
     Raises `FrameError` for other bytes or versions, `GapError` where records are missing.
     """
     if raw[:4] != MARKER_MAGIC:
-        judge.apply(unwire(raw))
-        return
+        frame = unwire(raw)
+        judge.apply(frame)
+        return frame.source, False
     marker = unwire_marker(raw)
     source = judge.buffer.sources.get(marker.source)
     if source is None or 0 <= source.stop < marker.position:
         raise GapError(f"marker {marker} does not join its source, which ends at {source.stop if source else None}")
-    if marker.kind == "tick":
+    if marker.kind != "end":
         judge.tick(marker.source, marker.time_ms)
     elif not source.ended:
         judge.end(marker.source)
+    return marker.source, marker.kind == "follow"
 
 
 class Session:
@@ -94,6 +106,7 @@ class Session:
         self.pending: list[tuple[int, Output]] = []
         self.unacknowledged: list[tuple[int, Acknowledge]] = []
         self.sought = False
+        self.following: frozenset[str] = frozenset()
         self.refused = 0
         self.snapshot_s = self.progress_s = time.monotonic()
         self.snapshot_offset = -1
@@ -108,11 +121,12 @@ class Session:
         if record.offset < self.next_offset:
             return
         try:
-            fold(self.judge, record.value or b"")
+            source, follows = fold(self.judge, record.value or b"")
         except (FrameError, GapError) as wrong:
             at = f"{self.place.connection.topic('frames')}/{self.place.partition} at {record.offset}"
             raise type(wrong)(f"{at}: {wrong}") from wrong
         self.next_offset = record.offset + 1
+        self.following = self.following | {source} if follows else self.following - {source}
         self.refused += len(self.judge.take_refused())
         for output in self.judge.take_outputs():
             if record.offset >= self.published:
@@ -129,7 +143,12 @@ class Session:
     def _progress(self) -> Progress:
         buffer = self.judge.buffer
         sources = {
-            name: SourcePlace(position=s.stop, time_ms=s.max_ms if s.max_ms > NEVER else None, ended=s.ended)
+            name: SourcePlace(
+                position=s.stop,
+                time_ms=s.max_ms if s.max_ms > NEVER else None,
+                ended=s.ended,
+                follows=name in self.following,
+            )
             for name, s in buffer.sources.items()
         }
         return msgspec.structs.replace(
@@ -163,15 +182,25 @@ class Session:
         return due and not self.recovering and not self.broken and self.next_offset > self.published
 
     async def _transact(self, messages: list[Message]) -> list[int]:
-        """Send messages in one transaction; returns their offsets. Whatever stops it ends the session."""
+        """Send messages in one transaction; returns their offsets."""
+        async with self._transaction():
+            return await self._send(messages)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        """One transaction. Raises `ReplacedError` where the session has ended; whatever else stops it ends the session."""
+        if self.broken:
+            raise ReplacedError(f"partition {self.place.partition}: this judge's session has ended")
         try:
             await self.producer.begin_transaction()
-            offsets = await self._send(messages)
+            yield
             await self.producer.commit_transaction()
+        except ProducerFenced as wrong:
+            self.broken = True
+            raise ReplacedError(f"partition {self.place.partition}: another judge has taken over") from wrong
         except BaseException:
             self.broken = True
             raise
-        return offsets
 
     async def _send(self, messages: list[Message]) -> list[int]:
         connection, own = self.place.connection, ("progress", "snapshots")
@@ -245,8 +274,7 @@ class Session:
         partition = self.place.partition
         message = Message("snapshots", snapshots.manifest_key(partition), msgspec.json.encode(manifest), [])
         async with self._lock:
-            try:
-                await self.producer.begin_transaction()
+            async with self._transaction():
                 (at,) = await self._send([message])
                 named = SnapshotPlace(
                     generation=manifest.generation,
@@ -258,10 +286,6 @@ class Session:
                 # What is pending is not out: the frame offset of the last publication stays.
                 progress = msgspec.structs.replace(self.progress, snapshot=named)
                 await self._send([progress_message(progress, partition=partition)])
-                await self.producer.commit_transaction()
-            except BaseException:
-                self.broken = True
-                raise
             self.progress = progress
 
     async def _forget(self, generation: int, chunks: int) -> None:
