@@ -22,11 +22,13 @@ def dev(
         raise fail(f"dev {what!r}: expected kafka", code=EXIT_USAGE)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with TemporaryDirectory(prefix="stillwatch-kafka-") as fleeting:
-            with Broker(directory or Path(fleeting), port=port) as broker:
-                typer.echo(f"{broker.java}; jars from {broker.jars}")
-                typer.echo(f"export STILLWATCH_BOOTSTRAP={broker.bootstrap}")
-                signal.pause()
+        with (
+            TemporaryDirectory(prefix="stillwatch-kafka-") as fleeting,
+            Broker(directory or Path(fleeting), port=port) as broker,
+        ):
+            typer.echo(f"{broker.java}; jars from {broker.jars}")
+            typer.echo(f"export STILLWATCH_BOOTSTRAP={broker.bootstrap}")
+            signal.pause()
     except BrokerError as wrong:
         raise fail(str(wrong), code=EXIT_INFRASTRUCTURE) from wrong
     except KeyboardInterrupt:

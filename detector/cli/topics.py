@@ -25,9 +25,7 @@ def topics(
     connection = read_connection(config, bootstrap=bootstrap, prefix=prefix)
     try:
         if action == "create":
-            made = create_topics(
-                connection, settings, access_partitions=access_partitions, replication=replication
-            )
+            made = create_topics(connection, settings, access_partitions=access_partitions, replication=replication)
             typer.echo("\n".join(f"created {name}" for name in made) or "all topics are there")
             return
         found = check_topics(connection, settings)

@@ -59,14 +59,21 @@ class Worker:
     """A `stillwatch run` of its own."""
 
     def __init__(self, connection: Connection, folder: Path, *arguments: str, state: str = "state") -> None:
-        config = configuration(
-            msgspec.structs.replace(connection, state_directory=str(folder / state)), folder
-        )
+        config = configuration(msgspec.structs.replace(connection, state_directory=str(folder / state)), folder)
         self.log = folder / f"worker-{time.monotonic_ns()}.log"
         self.file = self.log.open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "detector", "run", "--config", str(config), "--from-beginning"]
-            + [*SETTINGS, *arguments],
+            [
+                sys.executable,
+                "-m",
+                "detector",
+                "run",
+                "--config",
+                str(config),
+                "--from-beginning",
+                *SETTINGS,
+                *arguments,
+            ],
             env=environment(),
             stdout=self.file,
             stderr=subprocess.STDOUT,

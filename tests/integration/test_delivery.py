@@ -1,4 +1,4 @@
-"""Record-batch delivery through Faust against a real broker: offsets, commits, rebalances, and the traps of stock Faust."""
+"""Record-batch delivery through Faust against a real broker: offsets, commits, rebalances, Faust's traps."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

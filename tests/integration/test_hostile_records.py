@@ -83,9 +83,7 @@ def mutate_small(chance: random.Random, number: int) -> bytes | None:
     return value if value is None or len(value) < 10_000 else value[:500]
 
 
-def test_every_record_is_an_event_or_a_dead_letter(
-    installation: Callable[..., Connection], tmp_path: Path
-) -> None:
+def test_every_record_is_an_event_or_a_dead_letter(installation: Callable[..., Connection], tmp_path: Path) -> None:
     connection = installation(partitions=2)
     sent = asyncio.run(send(connection, seed=7))
     with worker(connection, tmp_path) as live:

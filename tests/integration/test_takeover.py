@@ -5,12 +5,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
+from detector.config import Settings
 from detector.runtime.kafka.broker import Broker
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.topics import create_topics
-from detector.config import Settings
 from tests.integration.conftest import Recorded
 from tests.integration.live import all_ended, progress, wait_until, worker
 from tests.integration.test_crashes import put, undisturbed
@@ -43,7 +41,9 @@ def test_a_paused_judge_that_wakes_after_the_takeover_publishes_nothing(
 def test_brokers_that_stop_and_start_again_cost_nothing(recorded: Recorded, tmp_path: Path, kafka: str) -> None:
     del kafka  # said what can run here
     with Broker(tmp_path / "broker") as broker:
-        connection = Connection(bootstrap=broker.bootstrap, group="g", session_timeout_ms=3_000, snapshot_interval_ms=1_000)
+        connection = Connection(
+            bootstrap=broker.bootstrap, group="g", session_timeout_ms=3_000, snapshot_interval_ms=1_000
+        )
         create_topics(connection, Settings(), access_partitions=4)
         with worker(connection, tmp_path) as live:
             wait_until(live.running, what="a start")

@@ -24,6 +24,7 @@ from detector.runtime.kafka.delivery import BatchConsumer, BatchTransport
 
 BUFFERED_BATCHES: Final = 4
 COMMIT_INTERVAL_S: Final = 1.0
+CRASH_POLL_S: Final = 0.1
 
 Acknowledge = Callable[[], Awaitable[None]]
 Work = Callable[[Batch, Acknowledge], Awaitable[None]]
@@ -139,8 +140,8 @@ class Application:
 
     async def wait_crashed(self) -> BaseException:
         """Wait until the application fails; returns why."""
-        while not self.crashed:
-            await asyncio.sleep(0.1)
+        while not self.crashed:  # noqa: ASYNC110 - Faust has no event that says so for all of its parts
+            await asyncio.sleep(CRASH_POLL_S)
         return self.error or self.app.crash_reason or RuntimeError("the application stopped by itself")
 
 

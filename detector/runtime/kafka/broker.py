@@ -22,6 +22,7 @@ from detector.runtime.kafka.jars import BrokerError, cache_directory, fetch_jars
 
 READY_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 15.0
+CLUSTER: Final = "c3RpbGx3YXRjaC1kZXYwMQ"  # a cluster's id is 16 bytes in base64
 _JAVA_OPTIONS: Final = ("-Xmx512m", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 # Says the process id of what it guards, then waits for the end of its input and ends it.
 _GUARD: Final = '"$@" </dev/null & pid=$!; echo $pid; while read -r _; do :; done; kill $pid 2>/dev/null; wait $pid'
@@ -98,9 +99,9 @@ class Broker:
         return f"127.0.0.1:{self.port}"
 
     def _format(self) -> None:
+        properties = str(self.directory / "server.properties")
         done = subprocess.run(  # noqa: S603 - the arguments are ours
-            [*self._command, "kafka.tools.StorageTool", "format", "-t", "c3RpbGx3YXRjaC1kZXYwMQ"]
-            + ["-c", str(self.directory / "server.properties")],
+            [*self._command, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", properties],
             capture_output=True,
             text=True,
             check=False,

@@ -81,11 +81,11 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def connection_from(text: str, *, bootstrap: str | None = None, prefix: str | None = None) -> Connection:
-    """Read the `[kafka]` table of a configuration file; the command line wins, then the environment.
+    r"""Read the `[kafka]` table of a configuration file; the command line wins, then the environment.
 
     Raises `ConfigError` for unknown keys and wrong values.
 
-    >>> connection_from('[kafka]\\nbootstrap = "a:1"', bootstrap="b:2").bootstrap
+    >>> connection_from('[kafka]\nbootstrap = "a:1"', bootstrap="b:2").bootstrap
     'b:2'
     """
     try:

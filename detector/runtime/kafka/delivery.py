@@ -33,7 +33,7 @@ class BatchConsumer(Consumer):
         # Right after this, and only then, Faust's read offset is the next offset to read.
         self._stops = {tp: offset for tp, offset in self._read_offset.items() if offset is not None}
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109 - Faust's signature
         """Fetch, and yield what came from each partition as one message."""
         fetched, _ = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
@@ -61,11 +61,11 @@ class BatchConsumer(Consumer):
             # Faust registers a gap of two and more, and none behind offset 0; this one is exact.
             await self._add_gap(tp, first, message.offset - 1)
         message.key = None
-        message.value = Batch(tp.partition, first, message.offset + 1, records)
+        message.value = Batch(tp.partition, first, message.offset + 1, records)  # type: ignore[assignment]  # raw codec
         return message
 
     def end_of_log(self, tp: TP) -> tuple[int, int] | None:
-        """The offset after the partition's last record, and when a fetch said so (epoch ms, our clock); None: unknown."""
+        """The offset after the partition's last record, and when a fetch said so (epoch ms); None: unknown."""
         client = self._thread._ensure_consumer()  # noqa: SLF001 - Faust has no other way to it
         if tp not in client.assignment():
             return None

@@ -14,8 +14,7 @@ import asyncio
 import logging
 from typing import Any, Final, NamedTuple
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.structs import TopicPartition as TP
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from detector.config import Settings
 from detector.runtime.kafka import markers
@@ -124,13 +123,14 @@ class EncodeRole:
         before = self.clocks.get(partition, Clock(0, NO_TIME, -1))
         clock = Clock(made.stop, max(before.last_ms, made.last_ms), max(before.ingest_ms, made.ingest_ms))
         frames, letters = self.connection.topic("frames"), self.connection.topic("dead-letter")
-        futures = []
+        futures: list[asyncio.Future[Any]] = []
         for tenant, raws in enumerate(made.frames):
             quiet = self._quiet_tick(partition, tenant, clock, made)
-            for raw in [*raws, *quiet]:
-                futures.append(await self.producer.send(frames, raw, partition=tenant))
-        for letter in made.dead:
-            futures.append(await self.producer.send(letters, letter.value, key=letter.key, headers=letter.headers))
+            futures += [await self.producer.send(frames, raw, partition=tenant) for raw in [*raws, *quiet]]
+        futures += [
+            await self.producer.send(letters, letter.value, key=letter.key, headers=letter.headers)
+            for letter in made.dead
+        ]
         self.clocks[partition] = clock
         if made.ended:
             self.ended.add(partition)
@@ -180,14 +180,14 @@ class EncodeRole:
                 raw = markers.tick(source_of(partition), position=position, time_ms=time_ms, follows=follows)
                 await self.producer.send(self.connection.topic("frames"), raw, partition=tenant)
 
-    def _silent(self, tp: TP) -> bool:
+    def _silent(self, tp: TopicPartition) -> bool:
         """Whether everything that the partition's log holds was read and sent."""
         if tp.partition in self.ended or not self._read_to_end(tp):
             return False
         clock = self.clocks.get(tp.partition)
         return clock is None or clock.stop == self.application.consumer.stop_of(tp)
 
-    def _own_time_ms(self, tp: TP, clock: Clock) -> int:
+    def _own_time_ms(self, tp: TopicPartition, clock: Clock) -> int:
         """The clock of a partition that held events: it goes on as the wall clock does, `idle_ms` behind."""
         end = self.application.consumer.end_of_log(tp)
         polled_ms = end[1] if end is not None else clock.ingest_ms
@@ -225,7 +225,7 @@ class EncodeRole:
             if ours:
                 self.application.hold(self.ahead(ours))
 
-    def ahead(self, ours: set[TP]) -> set[TP]:
+    def ahead(self, ours: set[TopicPartition]) -> set[TopicPartition]:
         """Those of our partitions that must wait for slower ones: not for those that have nothing to read."""
         waited = {name for p in self.progress.values() for name, place in p.sources.items() if not place.ended}
         done = {source_of(tp.partition) for tp in ours if self._read_to_end(tp)}
@@ -233,7 +233,7 @@ class EncodeRole:
         limit = min(map(self._clock_of, waited - done), default=-NO_TIME) + self.connection.align_ms
         return {tp for tp in ours if tp.partition in self.clocks and self.clocks[tp.partition].last_ms > limit}
 
-    def _read_to_end(self, tp: TP) -> bool:
+    def _read_to_end(self, tp: TopicPartition) -> bool:
         consumer = self.application.consumer
         end = consumer.end_of_log(tp)
         return end is not None and (consumer.stop_of(tp) or 0) >= end[0]
@@ -241,7 +241,7 @@ class EncodeRole:
     async def _following(self) -> None:
         """Keep the judges' newest progress records."""
         partitions = await partitions_of(self.connection, "progress")
-        places = [TP(self.connection.topic("progress"), p) for p in partitions]
+        places = [TopicPartition(self.connection.topic("progress"), p) for p in partitions]
         async with make_reader(self.connection) as reader:
             reader.assign(places)
             await reader.seek_to_beginning()

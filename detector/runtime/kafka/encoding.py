@@ -70,7 +70,7 @@ class Range(NamedTuple):
 
 
 class _Refusal(NamedTuple):
-    index: int
+    position: int
     reason: str
 
 
@@ -134,9 +134,7 @@ def _range(records: Sequence[Record], partition: int, first: int, stop: int, opt
     rows = decoded.batch
     refused = [_Refusal(r.position, r.reason) for r in decoded.rejects]
     offsets = np.fromiter((r.offset for r in records), np.int64, len(records))
-    stamps = np.fromiter(
-        (r.timestamp if r.timestamp_type == APPENDED else -1 for r in records), np.int64, len(records)
-    )
+    stamps = np.fromiter((r.timestamp if r.timestamp_type == APPENDED else -1 for r in records), np.int64, len(records))
     positions = decoded.positions
     ingest = stamps[positions]
     known = pc.is_in(
@@ -164,8 +162,8 @@ def _range(records: Sequence[Record], partition: int, first: int, stop: int, opt
     )
     seen = tuple(int(f.numbers[:, NUM.TIME].max(initial=NO_TIME)) for f in frames)
     # What a range of the log holds does not depend on the letters' order, but readers like theirs by offset.
-    refused.sort(key=lambda r: r.index)
-    dead = [_dead_letter(records[r.index], partition, r.reason, options) for r in refused]
+    refused.sort(key=lambda r: r.position)
+    dead = [_dead_letter(records[r.position], partition, r.reason, options) for r in refused]
     last_ingest = int(stamps[-1]) if stamps.size else -1
     return Range(stop, [[wire(f)] for f in frames], dead, max(seen), seen, last_ingest, ended=False)
 

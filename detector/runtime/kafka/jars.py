@@ -28,7 +28,7 @@ KAFKA_VERSION: Final = "4.1.1"
 REPOSITORY_VARIABLE: Final = "STILLWATCH_MAVEN_REPOSITORY"
 CACHE_VARIABLE: Final = "STILLWATCH_CACHE"
 FETCH_TIMEOUT_S: Final = 60
-_PLUGIN: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
+_GOAL: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
 class BrokerError(DetectorError):
@@ -40,6 +40,7 @@ class Jar(NamedTuple):
 
     sha256: str
     path: str
+
 
 def pinned() -> tuple[Jar, ...]:
     """The jars of the broker."""
@@ -82,8 +83,7 @@ def _keep(found: Path, jar: Jar, target: Path) -> None:
 def _by_maven(missing: list[Jar], cache: Path) -> None:
     with as_file(files("detector.runtime.kafka") / "broker_pom.xml") as pom, TemporaryDirectory(dir=cache) as parts:
         done = subprocess.run(  # noqa: S603 - the arguments are ours
-            ["mvn", "-q", "-B", "-f", str(pom), f"{_PLUGIN}:copy-dependencies"]  # noqa: S607 - found on the path
-            + ["-DincludeScope=runtime", f"-DoutputDirectory={parts}"],
+            ["mvn", "-q", "-B", "-f", str(pom), _GOAL, "-DincludeScope=runtime", f"-DoutputDirectory={parts}"],  # noqa: S607 - found on the path
             capture_output=True,
             text=True,
             check=False,

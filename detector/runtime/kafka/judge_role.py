@@ -12,8 +12,8 @@ import asyncio
 import logging
 from typing import Final
 
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
-from aiokafka.structs import TopicPartition as TP
 
 from detector.config import Settings
 from detector.panes import GapError
@@ -102,7 +102,7 @@ class JudgeRole:
         return None
 
     async def _seek_back(self, batch: Batch, session: Session) -> None:
-        tp = TP(self.application.topic, batch.partition)
+        tp = TopicPartition(self.application.topic, batch.partition)
         start = (await self.application.consumer.log_starts(tp))[tp]
         if start > session.next_offset:
             raise GapError(

@@ -16,8 +16,8 @@ import msgspec
 import pyarrow as pa
 from aiokafka import AIOKafkaProducer
 
-from detector.runtime.json_text import json_lines
 from detector.decode import decode_table
+from detector.runtime.json_text import json_lines
 from detector.runtime.kafka.clients import make_producer, partitions_of
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.encoding import CONTROL_HEADER, END_CONTROL
@@ -57,7 +57,7 @@ def lines_of(path: str) -> Iterator[tuple[list[bytes], int]]:
     """Yield the lines of an input with the number of those that the reader refused. Raises `InputError`."""
     for block in open_input(path):
         if isinstance(block.data, pa.RecordBatch):
-            yield json_lines(decode_table(block.data).batch).splitlines(), len(block.rejects)
+            yield bytes(json_lines(decode_table(block.data).batch)).splitlines(), len(block.rejects)
         else:
             yield [line for line in block.data.split(b"\n") if line.strip()], len(block.rejects)
 
@@ -85,7 +85,5 @@ async def produce(connection: Connection, path: str, *, rate: float | None = Non
 
 async def send_end(producer: AIOKafkaProducer, topic: str, partitions: list[int]) -> None:
     """Write the end marker to every partition."""
-    marks = [
-        await producer.send(topic, b"", partition=p, headers=[(CONTROL_HEADER, END_CONTROL)]) for p in partitions
-    ]
+    marks = [await producer.send(topic, b"", partition=p, headers=[(CONTROL_HEADER, END_CONTROL)]) for p in partitions]
     await asyncio.gather(*marks)

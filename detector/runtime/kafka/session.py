@@ -188,7 +188,7 @@ class Session:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[None]:
-        """One transaction. Raises `ReplacedError` where the session has ended; whatever else stops it ends the session."""
+        """One transaction; whatever stops it ends the session. Raises `ReplacedError` where that has ended."""
         if self.broken:
             raise ReplacedError(f"partition {self.place.partition}: this judge's session has ended")
         try:
@@ -256,10 +256,8 @@ class Session:
 
     async def _upload(self, part: Path, generation: int) -> int:
         first, held = -1, []
-        number = 0
-        for chunk in snapshots.chunks_of(part):
+        for number, chunk in enumerate(snapshots.chunks_of(part)):
             held.append(Message("snapshots", snapshots.chunk_key(self.place.partition, generation, number), chunk, []))
-            number += 1
             if len(held) == CHUNKS_PER_TRANSACTION:
                 first, held = await self._upload_some(held, first), []
         return await self._upload_some(held, first) if held else first

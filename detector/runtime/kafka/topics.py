@@ -66,9 +66,7 @@ def specifications(settings: Settings, *, access_partitions: int = ACCESS_PARTIT
     stamped = {"message_timestamp_type": "LogAppendTime"}
     small = {**_COMPACT, "segment.bytes": str(16 << 20)}
     return (
-        TopicSpec(
-            "access", access_partitions, kept(7, max_message_bytes=str(ACCESS_RECORD_BYTES_MAX), **stamped)
-        ),
+        TopicSpec("access", access_partitions, kept(7, max_message_bytes=str(ACCESS_RECORD_BYTES_MAX), **stamped)),
         TopicSpec("frames", tenants, kept(2, max_message_bytes=str(FRAME_RECORD_BYTES_MAX + (1 << 20)))),
         TopicSpec("alerts", 1, kept(30)),
         TopicSpec("decisions", 1, {**_COMPACT, "delete.retention.ms": str(DAY_MS)}),
@@ -140,12 +138,16 @@ def _faults(spec: TopicSpec, partitions: int | None, found: dict[str, str]) -> t
     # The access topic is the gateway's: any number of partitions serves.
     if spec.name != "access" and partitions < spec.partitions:
         faults.append(f"{partitions} partitions, at least {spec.partitions} are needed (one for each tenant)")
-    for key in ("cleanup.policy", "message.timestamp.type"):
-        if key in spec.configs and found.get(key) != spec.configs[key]:
-            faults.append(f"{key}={found.get(key)}, expected {spec.configs[key]}")
-    for key in ("max.message.bytes", "retention.ms"):
-        if key in spec.configs and 0 <= int(found.get(key) or 0) < int(spec.configs[key]):
-            faults.append(f"{key}={found.get(key)}, at least {spec.configs[key]} is needed")
+    faults += [
+        f"{key}={found.get(key)}, expected {spec.configs[key]}"
+        for key in ("cleanup.policy", "message.timestamp.type")
+        if key in spec.configs and found.get(key) != spec.configs[key]
+    ]
+    faults += [
+        f"{key}={found.get(key)}, at least {spec.configs[key]} is needed"
+        for key in ("max.message.bytes", "retention.ms")
+        if key in spec.configs and 0 <= int(found.get(key) or 0) < int(spec.configs[key])
+    ]
     return tuple(faults)
 
 

@@ -39,7 +39,7 @@ class Role(Protocol):
 
 def make_roles(names: Iterable[str], connection: Connection, settings: Settings, *, key: bytes) -> list[Role]:
     """Build the roles, encode first."""
-    kinds = {"encode": EncodeRole, "judge": JudgeRole}
+    kinds: dict[str, type[EncodeRole | JudgeRole]] = {"encode": EncodeRole, "judge": JudgeRole}
     return [kinds[name](connection, settings, key=key) for name in ROLES if name in set(names)]
 
 
@@ -83,7 +83,7 @@ async def run_once(roles: list[Role], stopping: asyncio.Event) -> BaseException 
         for role in roles:
             started.append(role)
             await role.start()
-    except Exception as wrong:  # noqa: BLE001 - `run` decides what it means
+    except Exception as wrong:  # noqa: BLE001 - run() decides what it means
         await _stop(started)
         return wrong
     log.info("running: %s", ", ".join(type(role).__name__ for role in roles))
