@@ -38,8 +38,8 @@ test: ## run every test, doctests too
 laws: ## run the engine's and the sketches' laws; HYPOTHESIS_PROFILE=long for many more examples
 	$(PY) -m pytest tests/laws
 
-bench: ## print ratios against a floor of the same run
-	@set -e; for bench in tests/bench/bench_*.py; do $(PY) -m tests.bench.$$(basename $$bench .py); done
+bench: ## print ratios against a floor of the same run; FULL=1 for the sizes of the bars (an hour)
+	@set -e; for bench in tests/bench/bench_*.py; do $(PY) -m tests.bench.$$(basename $$bench .py) $(if $(FULL),--full); done
 
 demo: ## replay the committed sample log
 	$(VENV)/bin/stillwatch demo

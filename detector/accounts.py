@@ -94,17 +94,66 @@ class A(IntEnum):
     HIT_FIRST = 51
     HIT_OF = 52
     RENEW_MS = 53  # of a member: when its lease is due for renewal
+    RUN_GAPS = 54  # gaps within a session
+    LOG_RUN = 55
+    LOG_RUN_SQ = 56
 
 
-ACCOUNT_COLUMNS = 54
+ACCOUNT_COLUMNS = 57
 # Numba reads plain integers, not enum members.
 (
-    _ORG, _TIER, _CREATED, _FIRST, _LAST, _REQUESTS, _INPUT, _OUTPUT, _REASONING, _LOG_IN, _LOG_IN_SQ, _LOG_OUT,
-    _LOG_OUT_SQ, _LOG_GAP, _LOG_GAP_SQ, _SHORT_GAPS, _TURN_KNOWN, _SINGLE, _ELICITATION_KNOWN, _ELICITED, _STYLE_KNOWN,
-    _LOWER, _CONVERSATIONAL, _VERB_FIRST, _TOOLS_KNOWN, _TOOLS, _FINISH_KNOWN, _CAPPED, _REFUSED, _CONTAINED, _HOURS,
-    _HOUR, _HOUR_COUNT, _HOUR_PEAK, _PROGRAM, _PROGRAM_VOTES, _SUBNET, _PAYMENT, _SYSTEM, _VERIFIED, _DATACENTER, _COST,
-    _FIRED, _MODEL_SCORE, _FIRST_HOUR_COUNT, _TEXTS, _CAMPAIGN, _TOUCHED, _SHARED, _SESSIONS,
-) = (int(a) for a in A if a <= A.SESSIONS)  # fmt: skip
+    _ORG,
+    _TIER,
+    _CREATED,
+    _FIRST,
+    _LAST,
+    _REQUESTS,
+    _INPUT,
+    _OUTPUT,
+    _REASONING,
+    _LOG_IN,
+    _LOG_IN_SQ,
+    _LOG_OUT,
+    _LOG_OUT_SQ,
+    _LOG_GAP,
+    _LOG_GAP_SQ,
+    _SHORT_GAPS,
+    _TURN_KNOWN,
+    _SINGLE,
+    _ELICITATION_KNOWN,
+    _ELICITED,
+    _STYLE_KNOWN,
+    _LOWER,
+    _CONVERSATIONAL,
+    _VERB_FIRST,
+    _TOOLS_KNOWN,
+    _TOOLS,
+    _FINISH_KNOWN,
+    _CAPPED,
+    _REFUSED,
+    _CONTAINED,
+    _HOURS,
+    _HOUR,
+    _HOUR_COUNT,
+    _HOUR_PEAK,
+    _PROGRAM,
+    _PROGRAM_VOTES,
+    _SUBNET,
+    _PAYMENT,
+    _SYSTEM,
+    _VERIFIED,
+    _DATACENTER,
+    _COST,
+    _FIRED,
+    _MODEL_SCORE,
+    _FIRST_HOUR_COUNT,
+    _TEXTS,
+    _CAMPAIGN,
+    _TOUCHED,
+    _SHARED,
+    _SESSIONS,
+) = (int(a) for a in A if a <= A.SESSIONS)
+_RUN_GAPS, _LOG_RUN, _LOG_RUN_SQ = int(A.RUN_GAPS), int(A.LOG_RUN), int(A.LOG_RUN_SQ)  # fmt: skip
 (_TIME, _INGEST, _N_CREATED, _N_INPUT, _N_OUTPUT, _N_REASONING, _MAX_TOKENS, _TURN, _CHARS, _OUT_CHARS, _N_COST, _FLAGS,
  _FIELDS) = (int(n) for n in NUM)  # fmt: skip
 _I_ACCOUNT, _I_ORG, _I_PROMPT = int(ID.ACCOUNT), int(ID.ORG), int(ID.PROMPT)
@@ -160,7 +209,12 @@ def _pace(s, time):  # type: ignore[no-untyped-def]
         s[_LOG_GAP] += gap
         s[_LOG_GAP_SQ] += gap * gap
         s[_SHORT_GAPS] += gap_ms < SHORT_GAP_MS
-        s[_SESSIONS] += gap_ms > SESSION_GAP_MS
+        if gap_ms > SESSION_GAP_MS:
+            s[_SESSIONS] += 1
+        else:
+            s[_RUN_GAPS] += 1
+            s[_LOG_RUN] += gap
+            s[_LOG_RUN_SQ] += gap * gap
     s[_LAST] = time
     s[_REQUESTS] += 1
     hour = time // HOUR_MS
@@ -254,7 +308,8 @@ class AccountTable:
     def admit(self, keys: U64, name_of: NamesOf, *, pinned: Pinned, leaving: Callable[[I64], None]) -> I64:
         """Map a pane's account digests to rows, giving rows to new accounts.
 
-        `name_of(keys)` lists their strings; the rows that `pinned()` lists may not leave; `leaving`
+        `name_of(keys, rows)` lists their strings, `rows` being pane rows that show them; the
+        rows that `pinned()` lists may not leave; `leaving`
         is told of rows before they are cleared.
         """
         rows, fresh = np.empty(keys.size, np.int64), np.empty(keys.size, np.int64)
@@ -262,12 +317,13 @@ class AccountTable:
         if n == 0:
             return rows
         new, first = np.unique(keys[fresh[:n]], return_index=True)
-        new = new[np.argsort(first, kind="stable")]
+        in_order = np.argsort(first, kind="stable")
+        new, first = new[in_order], first[in_order]
         if new.size > self.index.room():
             self._evict(new.size, pinned, leaving)
-            new = new[: self.index.room()]
+            new, first = new[: self.index.room()], first[: self.index.room()]
         if new.size:
-            self.index.add(new, name_of(new))
+            self.index.add(new, name_of(new, fresh[first]))
         self.dropped += resolve(self.index.slot_keys, self.index.slot_rows, keys, rows, fresh)
         return rows
 

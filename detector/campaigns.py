@@ -6,8 +6,9 @@ Invariants: a campaign's id derives from content (its founding link and time). A
 account becomes a member after `HITS_MIN` requests that carry a core link and agree
 with the core's profile, if they are at least `HIT_SHARE_MIN` of what it does; it is a
 member of one campaign only. What an account did with a campaign stands in its row.
-Limits: `CORE_MAX` links make the core; an account that lost its row is known by name
-and what it had done until then, and counts anew when it comes back.
+Limits: `CORE_MAX` links are named and pinned as the core, further pools are matched
+all the same; an account that lost its row is known by name and what it had done until
+then, and counts anew when it comes back.
 Source: two-stage membership with veto: containing whoever carries a suspicious link
 cost 1,000 ppm of innocents in trials, the profile brought it to zero.
 """
@@ -20,7 +21,8 @@ import numpy.typing as npt
 from detector import hashing
 from detector.accounts import A, AccountTable
 from detector.frames import ID, NUM, Flag
-from detector.links import L, LinkTable, P
+from detector.link_columns import L, P
+from detector.links import LinkTable
 from detector.panes import Pane
 from detector.records import Evidence, Verdict
 
@@ -88,6 +90,7 @@ class Campaign(msgspec.Struct):
     revision: int = 0
     alerted_ms: int = 0
     alerted_requests: int = 0
+    alerted_accounts: int = 0
     severity: str = ""
     closed: str = ""
     samples: list[tuple[str, int, str]] = []
@@ -265,7 +268,8 @@ def enlist(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTab
     """Add a pool to a campaign's core, count its sampled accounts; returns the rows that became members."""
     link = int(links.pools[pool, P.LINK])
     key = int(links.index.keys[link])
-    campaign.core[key] = (kind, links.index.name(link) or f"{key:016x}")
+    if len(campaign.core) < CORE_MAX:
+        campaign.core[key] = (kind, links.index.name(link) or f"{key:016x}")
     links.pools[pool, P.CAMPAIGN] = campaign.number
     rows, places = _sampled(links, pool, accounts)
     stats = accounts.stats

@@ -8,23 +8,29 @@ Limits: of each campaign 25 recent events are named, out of the last `RECENT_ROW
 Source: the safety policy and the noise rules of the operators' handbook.
 """
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from detector import alerts, campaigns, decision
+from detector import alerts, campaigns, decision, desk, publishing, records
 from detector.accounts import A, AccountTable
+from detector.alerts import Issuer
 from detector.campaigns import Campaign
 from detector.config import Settings, config_hash
+from detector.decision import Cause, Circumstances, Key
+from detector.desk import Desk, Waiting
 from detector.discovery import Accused
-from detector.frames import ID, IDS, LINKS_FIRST
-from detector.links import KINDS, TEXT_KINDS, L, LinkTable, P
-from detector.operators import AllowEntry
+from detector.frames import ID, IDS, LINKS_FIRST, NUM, Entry
+from detector.link_columns import KINDS, TEXT_KINDS, P
+from detector.links import LinkTable
+from detector.operators import Command
 from detector.panes import Pane, Recent
+from detector.policy import Freshness
 from detector.population import Population
+from detector.publishing import Outlet
 from detector.records import SAMPLES_MAX, Alert, Coverage, Decision, Member
-from detector.sketches import bottom_k
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -56,7 +62,9 @@ class Cases:
         self.campaigns: dict[int, Campaign] = {}
         self.opened = 0
         self.ledger = decision.Ledger()
-        self.allow: list[AllowEntry] = []
+        self.desk = Desk()
+        self.freshness = Freshness()
+        self.outlet = Outlet()
         self.active_accounts = 0
         self.recent = Recent(RECENT_ROWS_MAX)
         self.outputs: list[Output] = []
@@ -92,11 +100,14 @@ class Cases:
             return
         for number in np.unique(numbers[numbers > 0]).tolist():
             campaign = self.campaigns[number]
+            if campaign.closed:  # resolved: its accounts stay with it while they act
+                campaign.last_ms = max(campaign.last_ms, int(pane.numbers[numbers == number, NUM.TIME].max()))
+                continue
             joined, due = campaigns.follow(campaign, pane, numbers, account_rows, self.accounts, now_ms=pane.end_ms)
             if joined.size:
                 self.population.forget(self.accounts, joined)
             if joined.size or due.size:
-                self._act(campaign, np.concatenate([joined, due]), pane.end_ms)
+                self.act(campaign, np.concatenate([joined, due]), pane.end_ms)
 
     # --- accusations -----------------------------------------------------------
 
@@ -113,25 +124,23 @@ class Cases:
             home = self._found(accused, end_ms)
             if home is None:
                 return
+        if home.closed:
+            self.links.pools[accused.pool, P.CAMPAIGN] = home.number
+            return
         for other in homes:
-            if other != home.number:
+            if other != home.number and not self.campaigns[other].closed:
                 home = self._merge(home, self.campaigns[other], end_ms)
-        home.contains |= self._may_contain(accused)
+        home.contains |= judged.contains
         if judged.verdict.log_odds > home.verdict.log_odds:
             home.verdict, home.evidence = judged.verdict, judged.evidence
             home.signature_ids = tuple(e.signature for e in judged.evidence if e.counted and e.log_odds > 0)
-        if p[P.CAMPAIGN] == 0 and len(home.core) >= campaigns.CORE_MAX:
-            return
         joined = campaigns.enlist(home, accused.pool, self.links, self.accounts, end_ms=end_ms, kind=kind)
         home.requests = max(home.requests, int(p[P.REQUESTS]))
         self.population.forget(self.accounts, joined)
         if home.revision == 0:
             home.samples = self._samples(home)
-            self._publish(home, end_ms)
-        self._act(home, joined, end_ms)
-
-    def _may_contain(self, accused: Accused) -> bool:
-        return accused.judged.cross_account and accused.judged.families >= self.settings.verdict.families_min
+            self.publish(home, end_ms)
+        self.act(home, joined, end_ms)
 
     def _found(self, accused: Accused, end_ms: int) -> Campaign | None:
         """Open a campaign on a pool, unless too few accounts of it would be members."""
@@ -145,7 +154,7 @@ class Cases:
             end_ms=end_ms,
             verdict=judged.verdict,
             evidence=judged.evidence,
-            contains=self._may_contain(accused),
+            contains=judged.contains,
         )
         if campaigns.founders(campaign, accused.pool, self.links, self.accounts) < campaigns.FOUNDERS_MIN:
             return None
@@ -159,8 +168,12 @@ class Cases:
         campaigns.absorb(stays, goes, self.links, self.accounts)
         goes.closed = "merged"
         if goes.revision > 0:
-            self._publish(goes, end_ms, absorbed_by=alerts.alert_id(stays))
+            self.publish(goes, end_ms, absorbed_by=alerts.alert_id(stays))
         del self.campaigns[goes.number]
+        # What operators lifted stays lifted; what they approved was the one, not the other.
+        lifted = self.desk.lifted
+        self.desk.lifted = {key: stays.id if held == goes.id else held for key, held in lifted.items()}
+        self.desk.approvals.pop(goes.id, None)
         return stays
 
     def _samples(self, campaign: Campaign) -> list[tuple[str, int, str]]:
@@ -171,7 +184,7 @@ class Cases:
             hits = np.flatnonzero(np.isin(pane.ids[:, LINK_COLUMNS], core).any(axis=1))
             names = pane.names_of
             for row in reversed(hits.tolist()):
-                account = names(pane.ids[row : row + 1, ID.ACCOUNT])[0] or b""
+                account = names(pane.ids[row : row + 1, ID.ACCOUNT], np.array([row]))[0] or b""
                 samples.append((pane.event_id(row), int(pane.numbers[row, 0]), account.decode()))
                 if len(samples) >= SAMPLES_MAX:
                     return samples
@@ -184,38 +197,98 @@ class Cases:
         effective_ms = end_ms + self.settings.lateness_ms
         self.outputs += decision.expire(self.ledger, now_ms=end_ms, effective_ms=effective_ms)
 
-    def _act(self, campaign: Campaign, rows: I64, end_ms: int) -> None:
+    def revoke(self, key: Key, *, now_ms: int, reason: str) -> None:
+        """End a lease by an operator's word, in force at once."""
+        self.outputs.append(
+            decision.end(
+                self.ledger,
+                key,
+                state="revoked",
+                now_ms=now_ms,
+                effective_ms=now_ms,
+                reason=reason,
+                origin="operator",
+            )
+        )
+
+    def circumstances(self, now_ms: int, *, effective_ms: int) -> Circumstances:
+        """What holds for every decision of this moment."""
+        return Circumstances(
+            tenant=self.tenant,
+            now_ms=now_ms,
+            effective_ms=effective_ms,
+            active_accounts=self.active_accounts,
+            stale=self.freshness.is_stale(self.settings.decision),
+            mode=self.settings.mode if self.desk.enforcement == "on" else "shadow",
+            settings=self.settings.decision,
+            config_hash=self.config_hash,
+        )
+
+    def attributes_of(self, row: int) -> dict[str, int]:
+        """The digests of an account's attributes that an exemption may name."""
+        stats = self.accounts.stats[row]
+        columns = dict(zip(desk.ATTRIBUTE_SCOPES, (A.ORG, A.PAYMENT), strict=True))
+        return {scope: int(stats[column].astype(np.uint64)) for scope, column in columns.items()}
+
+    def _spared(self, name: str, row: int, cause: Cause, now_ms: int) -> bool:
+        """Say whether an operator's word keeps a member from being leased, and count it."""
+        covered = desk.exempt(
+            self.desk,
+            scope="account",
+            value=name,
+            attributes=self.attributes_of(row) if self.desk.exemptions else {},
+            signature_ids=cause.signature_ids,
+            now_ms=now_ms,
+        )
+        if covered:
+            decision.veto(self.ledger, "allowlist")
+        elif self.desk.enforcement == "off":
+            decision.veto(self.ledger, "kill_switch")
+        elif self.desk.lifted.get(("account", name)) == cause.campaign_id:
+            decision.veto(self.ledger, "lifted")
+        else:
+            return False
+        return True
+
+    def act(self, campaign: Campaign, rows: I64, end_ms: int) -> None:
         """Issue or renew the leases of members; their rows say when the next renewal is due."""
         stats = self.accounts.stats
-        if not campaign.contains:
+        approval = self.desk.approvals.get(campaign.id)
+        if not campaign.contains and approval is None:
             stats[rows, A.RENEW_MS] = end_ms + SPARED_MS
             return
-        effective_ms = end_ms + self.settings.lateness_ms
+        at = self.circumstances(end_ms, effective_ms=end_ms + self.settings.lateness_ms)
+        cause = Cause(
+            campaign_id=campaign.id,
+            alert_id=alerts.alert_id(campaign),
+            signature_ids=campaign.signature_ids,
+            risk_score=alerts.risk_of(campaign),
+            confidence=None,
+            contains=campaign.contains,
+            approval=approval,
+        )
+        caps: list[str] = []
         for row in rows.tolist():
-            made = decision.propose(
-                self.ledger,
-                scope="account",
-                value=self.accounts.index.name(row),
-                tenant=self.tenant,
-                tier_code=int(stats[row, A.TIER]),
-                active_accounts=self.active_accounts,
-                now_ms=end_ms,
-                effective_ms=effective_ms,
-                settings=self.settings.decision,
-                mode=self.settings.mode,
-                config_hash=self.config_hash,
-                alert_id=alerts.alert_id(campaign),
-                campaign_id=campaign.id,
-                signature_ids=campaign.signature_ids,
-                risk_score=alerts.risk_of(campaign),
-                allow=self.allow,
-            )
+            name, made = self.accounts.index.name(row), None
+            if not self._spared(name, row, cause, end_ms):
+                tier = int(stats[row, A.TIER])
+                made, hit = decision.propose(
+                    self.ledger, scope="account", value=name, tier_code=tier, cause=cause, at=at
+                )
+                caps += hit
             if made is None:
                 stats[row, A.RENEW_MS] = end_ms + SPARED_MS
             else:
                 # A quarter of the lease has run: early enough that an active member has no gap.
                 stats[row, A.RENEW_MS] = end_ms + (made.expires_at - made.effective_at) // 4
                 self.outputs.append(made)
+        self.warn(tuple(caps), campaign, end_ms)
+
+    def warn(self, caps: tuple[str, ...], campaign: Campaign, now_ms: int) -> None:
+        """Publish one operational alert per cap, campaign and hour."""
+        for cap in sorted(set(caps)):
+            said = alerts.cap_alert(cap, campaign, issuer=self._issuer(), now_ms=now_ms)
+            self.outputs += publishing.once(self.outlet, said)
 
     # --- life ------------------------------------------------------------------
 
@@ -223,63 +296,66 @@ class Cases:
         """End the campaigns that have been silent for long."""
         for number, campaign in sorted(self.campaigns.items()):
             if end_ms - campaign.last_ms > self.settings.decision.campaign_idle_ms:
-                campaign.closed = "idle"
-                self._publish(campaign, end_ms)
+                if not campaign.closed:
+                    campaign.closed = "idle"
+                    self.publish(campaign, end_ms)
                 self._disband(number)
 
     def _disband(self, number: int) -> None:
         campaign = self.campaigns.pop(number)
+        self._forget_orders(campaign.id)
         self.closed_members += self.members_of(campaign)
         self.links.pools[self.links.pools[:, P.CAMPAIGN] == number, P.CAMPAIGN] = 0
         stats = self.accounts.stats[: self.accounts.index.used]
         stats[stats[:, A.CAMPAIGN] == number, A.CAMPAIGN] = 0
         stats[stats[:, A.HIT_OF] == number, A.HIT_OF] = 0
 
+    def _forget_orders(self, campaign_id: str) -> None:
+        """A campaign has ended: what operators said about it has no object any more."""
+        self.desk.approvals.pop(campaign_id, None)
+        self.desk.lifted = {key: held for key, held in self.desk.lifted.items() if held != campaign_id}
+
     def update_alerts(self, end_ms: int, *, final: bool) -> None:
-        """Publish a new revision of what grew twofold, got worse, or has news that is a while old."""
+        """Publish a new revision of every campaign that has news."""
         for _, campaign in sorted(self.campaigns.items()):
-            grown = campaign.requests >= 2 * campaign.alerted_requests
-            due = end_ms - campaign.alerted_ms >= self.settings.decision.update_interval_ms
-            news = campaign.requests != campaign.alerted_requests
-            worse = campaign.severity != alerts.severity_of(campaign)
-            if campaign.revision > 0 and news and (grown or due or worse or final):
-                self._publish(campaign, end_ms)
+            if publishing.has_news(campaign, self.settings.decision, now_ms=end_ms, final=final):
+                self.publish(campaign, end_ms)
 
-    def _sizes(self, campaign: Campaign) -> dict[int, tuple[int, int]]:
-        """Accounts and requests of each core link that still has a pool."""
-        keys = list(campaign.core)
-        rows = self.links.index.find(np.array(keys, np.uint64))
-        pools = np.where(rows >= 0, self.links.stats[rows, L.POOL] - 1, -1)
-        held = np.flatnonzero(pools >= 0)
-        column = self.links.large.columns
-        crowd = bottom_k.estimate(sizes=column.sizes[pools[held]], thetas=column.thetas[pools[held]]).value
-        requests = self.links.stats[rows[held], L.REQUESTS]
-        return {
-            keys[i]: (round(float(n)), int(r)) for i, n, r in zip(held.tolist(), crowd, requests.tolist(), strict=True)
-        }
+    def _issuer(self) -> Issuer:
+        return Issuer(self.tenant, self.settings, self.config_hash, self.coverage())
 
-    def _publish(self, campaign: Campaign, end_ms: int, *, absorbed_by: str | None = None) -> None:
+    def publish(self, campaign: Campaign, now_ms: int, *, absorbed_by: str | None = None) -> None:
+        """Write a campaign's next revision."""
         leases = self.ledger.leases
-        ids = [
-            leases["account", name].decision.decision_id
-            for name in sorted(m.name for m in campaign.members.values())
-            if ("account", name) in leases
-        ]
-        self.outputs.append(
-            alerts.campaign_alert(
-                campaign,
-                tenant=self.tenant,
-                settings=self.settings,
-                config_hash=self.config_hash,
-                coverage=self.coverage(),
-                link_sizes=self._sizes(campaign),
-                decision_ids=tuple(ids[:SAMPLES_MAX]),
-                absorbed_by=absorbed_by,
-            )
+        names = sorted(m.name for m in campaign.members.values())
+        held = (leases["account", name].decision.decision_id for name in names if ("account", name) in leases)
+        if campaign.revision == 0:
+            self._schedule_approval(campaign, now_ms)
+        self.outputs += publishing.revision(
+            self.outlet,
+            campaign,
+            issuer=self._issuer(),
+            links=self.links,
+            decision_ids=tuple(itertools.islice(held, SAMPLES_MAX)),
+            now_ms=now_ms,
+            absorbed_by=absorbed_by,
         )
-        campaign.revision += 1
-        campaign.alerted_ms, campaign.alerted_requests = end_ms, campaign.requests
-        campaign.severity = alerts.severity_of(campaign)
+
+    def _schedule_approval(self, campaign: Campaign, now_ms: int) -> None:
+        """Where a replay stands in for the operator: approve the campaign after a while."""
+        if self.desk.approve_after_ms < 0:
+            return
+        due_ms = now_ms + self.settings.lateness_ms + self.desk.approve_after_ms
+        command = Command(
+            command="approve",
+            tenant=self.tenant,
+            alert_id=alerts.alert_id(campaign),
+            by="approve-after",
+            reason="approved by the clock",
+            at=due_ms,
+        )
+        entry = Entry(due_ms, campaign.number, "command", 0, records.encode(command))
+        desk.wait(self.desk, Waiting(due_ms, "", campaign.number, entry))
 
     def members_of(self, campaign: Campaign) -> list[Member]:
         """List a campaign's members by name."""

@@ -51,6 +51,7 @@ class DecisionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     contain_ttl_ms: int = 14_400_000
     ttl_max_ms: int = 604_800_000
     contained_share_max: float = 0.25
+    block_confidence_min: float = 0.99
     blocks_per_hour_max: int = 50
     blocked_share_max: float = 0.005
     blocks_per_campaign_max: int = 200
@@ -92,8 +93,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise ConfigError(f"tables.{name}={getattr(self.tables, name):_} must be at least 1_024")
         if self.tables.admission_cells & (self.tables.admission_cells - 1):
             raise ConfigError(f"tables.admission_cells={self.tables.admission_cells:_} must be a power of two")
-        if not 0 < self.decision.contained_share_max <= 1:
-            raise ConfigError(f"decision.contained_share_max={self.decision.contained_share_max} must be in (0, 1]")
+        _check_decision(self.decision)
+
+
+def _check_decision(decision: DecisionSettings) -> None:
+    """Check policy's numbers. Raises `ConfigError`."""
+    for name in ("contained_share_max", "block_confidence_min"):
+        if not 0 < getattr(decision, name) <= 1:
+            raise ConfigError(f"decision.{name}={getattr(decision, name)} must be in (0, 1]")
+    for name in ("blocked_share_max", "late_share_max"):
+        if not 0 <= getattr(decision, name) <= 1:
+            raise ConfigError(f"decision.{name}={getattr(decision, name)} must be in [0, 1]")
+    if decision.blocked_share_max > decision.contained_share_max:
+        raise ConfigError(
+            f"decision.blocked_share_max={decision.blocked_share_max} exceeds "
+            f"contained_share_max={decision.contained_share_max}: a block contains too"
+        )
+    for name in ("blocks_per_hour_max", "blocks_per_campaign_max", "alerts_per_hour_max", "stale_ms"):
+        if getattr(decision, name) < 0:
+            raise ConfigError(f"decision.{name}={getattr(decision, name):_} must not be negative")
+    for name in ("throttle_ttl_ms", "contain_ttl_ms", "update_interval_ms", "campaign_idle_ms"):
+        if getattr(decision, name) <= 0:
+            raise ConfigError(f"decision.{name}={getattr(decision, name):_} must be positive")
+    for name in ("throttle_ttl_ms", "contain_ttl_ms"):
+        if getattr(decision, name) > decision.ttl_max_ms:
+            raise ConfigError(f"decision.{name}={getattr(decision, name):_} exceeds ttl_max_ms={decision.ttl_max_ms:_}")
 
 
 def settings_from(tree: dict[str, Any]) -> Settings:

@@ -1,41 +1,47 @@
-"""Decision: a campaign's verdict becomes leases on its members, within policy.
+"""Decision: what policy allows becomes leases that lapse.
 
-Purpose: the ladder observe < throttle < challenge < block as leases that lapse, with
-tier ceilings, caps, allow-lists and the kill switch.
-Invariants: one current decision per (tenant, scope, value); `seq` grows with every
-record of a key and never resets; a lease is renewed only for a member that acted
-since it was issued. A decision's id derives from its key and first issue.
-Limits: contained accounts are at most `contained_share_max` of the accounts that
-acted in the last 24 h, beyond it throttle. Block needs a calibrated confidence or a
-human, so the engine itself proposes challenge at most.
-Source: the operators' safety policy (conservative defaults, shadow on install).
+Purpose: the ledger of leases: issued, renewed, raised, ended; one current decision per
+(tenant, scope, value).
+Invariants: `seq` grows with every record of a key and never resets; a lease is renewed
+only for a member that acted since it was issued. A decision's id derives from its key and
+first issue and survives renewals. An operator's lease stands until its end: the engine
+neither renews nor replaces it.
+Limits: strikes are kept for keys whose lease ran out, seqs for every key ever leased.
+Source: the operators' safety policy; what may be done at all is `policy`'s matter.
 """
 
 import heapq
+from typing import NamedTuple
 
 import msgspec
 
-from detector import hashing
+from detector import hashing, policy
 from detector.config import DecisionSettings
-from detector.events import TIERS
-from detector.operators import AllowEntry
-from detector.records import ACTIONS, Decision, DecisionParams
-from detector.vocabulary import Action, Mode, Scope
+from detector.operators import Command
+from detector.policy import HOUR_MS, Counts, contains
+from detector.records import Approval, Decision, DecisionParams
+from detector.vocabulary import Action, DecisionState, Mode, Origin, Scope
 
-TIER_CEILING: dict[str, Action] = {"internal": "observe", "enterprise": "throttle"}
-THROTTLE = DecisionParams(requests_per_minute=2, retry_after_s=60)
-CHALLENGE = DecisionParams(require_kyc=True, http_status=403)
-_PARAMS = {
+Key = tuple[str, str]  # scope, value
+
+PARAMS: dict[Action, DecisionParams] = {
     "observe": DecisionParams(),
-    "throttle": THROTTLE,
-    "challenge": CHALLENGE,
+    "throttle": DecisionParams(requests_per_minute=2, retry_after_s=60),
+    "challenge": DecisionParams(require_kyc=True, http_status=403),
     "block": DecisionParams(http_status=403),
 }
-REASON = "Automated access pattern; identity verification required."
+# Shown to the customer: what is asked of them, no evidence.
+REASONS: dict[Action, str] = {
+    "observe": "Observed.",
+    "throttle": "Automated access pattern; requests are limited.",
+    "challenge": "Automated access pattern; identity verification required.",
+    "block": "Automated access pattern; access is suspended.",
+}
+OPERATOR_REASON = "Restricted by an operator."
 
 
 class Lease(msgspec.Struct):
-    """The current decision of one account, as the ledger keeps it."""
+    """The current decision of one key, as the ledger keeps it."""
 
     decision: Decision
     end_ms: int
@@ -44,116 +50,223 @@ class Lease(msgspec.Struct):
 class Ledger(msgspec.Struct):
     """Every current decision, by (scope, value); and what was refused."""
 
-    leases: dict[tuple[str, str], Lease] = {}
-    seqs: dict[tuple[str, str], int] = {}
-    strikes: dict[tuple[str, str], int] = {}
+    leases: dict[Key, Lease] = {}
+    seqs: dict[Key, int] = {}
+    strikes: dict[Key, int] = {}
     contained: int = 0
+    blocked: int = 0
+    blocked_of: dict[str, int] = {}  # by campaign
+    hour: int = 0
+    blocks_in_hour: int = 0
     cap_hits: int = 0
     vetoes: dict[str, int] = {}
     ends: list[tuple[int, str, str]] = []  # heap of (end, scope, value); entries of renewed leases are stale
 
 
-def ceiling(tier_code: int) -> Action:
-    """The strictest action that an account's tier allows; unknown tiers allow all."""
-    return TIER_CEILING.get(TIERS[tier_code - 1], "block") if tier_code else "block"
+class Circumstances(NamedTuple):
+    """What holds for everything that is decided at one moment."""
+
+    tenant: str
+    now_ms: int
+    effective_ms: int
+    active_accounts: int
+    stale: bool
+    mode: Mode
+    settings: DecisionSettings
+    config_hash: str
 
 
-def allowed(entries: list[AllowEntry], scope: str, value: str, now_ms: int) -> bool:
-    """Say whether an unexpired allow entry covers a key."""
-    return any(e.scope == scope and e.value == value and e.expires_at > now_ms for e in entries)
+class Cause(NamedTuple):
+    """Why: the campaign that an account is a member of, as its alert has it."""
+
+    campaign_id: str
+    alert_id: str
+    signature_ids: tuple[str, ...]
+    risk_score: int
+    confidence: float | None
+    contains: bool
+    approval: Approval | None
+
+
+def veto(ledger: Ledger, *reasons: str) -> None:
+    """Count why something was not done."""
+    for reason in reasons:
+        ledger.vetoes[reason] = ledger.vetoes.get(reason, 0) + 1
 
 
 def _ttl(settings: DecisionSettings, action: Action, strikes: int) -> int:
-    base = settings.throttle_ttl_ms if action == "throttle" else settings.contain_ttl_ms
+    base = settings.contain_ttl_ms if contains(action) else settings.throttle_ttl_ms
     return min(base << min(strikes, 16), settings.ttl_max_ms)
 
 
-def _is_containing(action: Action) -> bool:
-    return ACTIONS.index(action) >= ACTIONS.index("challenge")
+def _decision_id(tenant: str, key: Key, now_ms: int, seq: int) -> str:
+    scope, value = key
+    return f"d-{hashing.content_digest(f'{tenant}/{scope}/{value}/{now_ms}/{seq}'.encode())}"
+
+
+def _seat(ledger: Ledger, decision: Decision, *, now_ms: int) -> None:
+    """Make a decision the current one of its key."""
+    key = (decision.scope, decision.value)
+    held = ledger.leases.get(key)
+    before = held.decision if held is not None else None
+    _count(ledger, before, -1)
+    _count(ledger, decision, 1)
+    if decision.action == "block" and (before is None or before.action != "block"):
+        ledger.blocks_in_hour = blocks_in_hour(ledger, now_ms) + 1
+        ledger.hour = now_ms // HOUR_MS
+    ledger.seqs[key] = decision.seq
+    ledger.leases[key] = Lease(decision, decision.expires_at)
+    heapq.heappush(ledger.ends, (decision.expires_at, *key))
+
+
+def _count(ledger: Ledger, decision: Decision | None, sign: int) -> None:
+    if decision is None:
+        return
+    ledger.contained += sign * contains(decision.action)
+    if decision.action == "block":
+        ledger.blocked += sign
+        campaign = decision.campaign_id or ""
+        left = ledger.blocked_of.get(campaign, 0) + sign
+        ledger.blocked_of[campaign] = left
+        if not left:
+            del ledger.blocked_of[campaign]
+
+
+def blocks_in_hour(ledger: Ledger, now_ms: int) -> int:
+    """How many new blocks this hour of event time has seen."""
+    return ledger.blocks_in_hour if now_ms // HOUR_MS == ledger.hour else 0
 
 
 def propose(
-    ledger: Ledger,
-    *,
-    scope: Scope,
-    value: str,
-    tenant: str,
-    tier_code: int,
-    active_accounts: int,
-    now_ms: int,
-    effective_ms: int,
-    settings: DecisionSettings,
-    mode: Mode,
-    config_hash: str,
-    alert_id: str,
-    campaign_id: str,
-    signature_ids: tuple[str, ...],
-    risk_score: int,
-    allow: list[AllowEntry],
-) -> Decision | None:
-    """Issue or renew the lease of one member, or None where policy says no."""
-    if allowed(allow, scope, value, now_ms):
-        ledger.vetoes["allowlist"] = ledger.vetoes.get("allowlist", 0) + 1
-        return None
+    ledger: Ledger, *, scope: Scope, value: str, tier_code: int, cause: Cause, at: Circumstances
+) -> tuple[Decision | None, tuple[str, ...]]:
+    """Issue or renew the lease of one member; None where policy says no. Also returns the caps that were hit."""
     key = (scope, value)
-    held = ledger.leases.get(key)
-    action: Action = "challenge"
-    limit = ceiling(tier_code)
-    if ACTIONS.index(action) > ACTIONS.index(limit):
-        action = limit
-        ledger.vetoes["tier"] = ledger.vetoes.get("tier", 0) + 1
-    already = held is not None and _is_containing(held.decision.action)
-    if _is_containing(action) and not already and ledger.contained + 1 > settings.contained_share_max * active_accounts:
-        action = "throttle"
-        ledger.cap_hits += 1
-        ledger.vetoes["cap"] = ledger.vetoes.get("cap", 0) + 1
-    if action == "observe":
-        return None
-    strikes = held.decision.strike_count if held else ledger.strikes.get(key, 0)
+    lease = ledger.leases.get(key)
+    held = lease.decision if lease is not None else None
+    if held is not None and held.origin == "operator":
+        return None, ()
+    approval = cause.approval
+    if approval is None and held is not None and held.approval.state == "approved":
+        approval = held.approval
+    asked = policy.wanted(contains_campaign=cause.contains, confidence=cause.confidence, settings=at.settings)
+    if approval is not None and approval.proposed_action and policy.stricter(approval.proposed_action, asked):
+        asked = approval.proposed_action
+    ruling = policy.rule(
+        asked,
+        held=held.action if held else None,
+        tier_code=tier_code,
+        approved=approval is not None,
+        stale=at.stale,
+        counts=Counts(
+            contained=ledger.contained,
+            blocked=ledger.blocked,
+            blocked_of_campaign=ledger.blocked_of.get(cause.campaign_id, 0),
+            blocks_in_hour=blocks_in_hour(ledger, at.now_ms),
+            active=at.active_accounts,
+        ),
+        settings=at.settings,
+    )
+    veto(ledger, *ruling.vetoes)
+    ledger.cap_hits += len(ruling.caps)
+    if ruling.action == "observe":
+        return None, ruling.caps
+    pending = Approval(required=True, state="pending", proposed_action=ruling.proposed)
+    decision = _leased(
+        ledger,
+        key,
+        action=ruling.action,
+        approval=approval or (pending if ruling.proposed else Approval()),
+        cause=cause,
+        at=at,
+    )
+    _seat(ledger, decision, now_ms=at.now_ms)
+    return decision, ruling.caps
+
+
+def _leased(
+    ledger: Ledger, key: Key, *, action: Action, approval: Approval, cause: Cause, at: Circumstances
+) -> Decision:
+    """Write the next record of a key's lease, or the first of a new one."""
+    scope, value = key
+    lease = ledger.leases.get(key)
+    held = lease.decision if lease is not None else None
     seq = ledger.seqs.get(key, 0) + 1
-    first = held.decision.decision_id if held else _decision_id(tenant, scope, value, now_ms)
-    end_ms = effective_ms + _ttl(settings, action, strikes)
-    decision = Decision(
-        decision_id=first,
+    strikes = held.strike_count if held else ledger.strikes.get(key, 0)
+    return Decision(
+        decision_id=held.decision_id if held else _decision_id(at.tenant, key, at.now_ms, seq),
         seq=seq,
-        tenant=tenant,
-        scope=scope,
+        tenant=at.tenant,
+        scope=scope,  # type: ignore[arg-type]  # keys are made of the contract's scopes
         value=value,
         action=action,
-        params=_PARAMS[action],
-        issued_at=now_ms,
-        effective_at=effective_ms,
-        expires_at=end_ms,
-        renewals=held.decision.renewals + 1 if held else 0,
+        params=PARAMS[action],
+        issued_at=at.now_ms,
+        effective_at=at.effective_ms,
+        expires_at=at.effective_ms + _ttl(at.settings, action, strikes),
+        renewals=held.renewals + 1 if held else 0,
         strike_count=strikes,
         reason_code="coordinated_extraction",
-        reason=REASON,
-        alert_ids=(alert_id,),
-        campaign_id=campaign_id,
-        signature_ids=signature_ids,
-        risk_score=risk_score,
-        mode=mode,
-        config_hash=config_hash,
+        reason=REASONS[action],
+        alert_ids=(cause.alert_id,),
+        campaign_id=cause.campaign_id,
+        signature_ids=cause.signature_ids,
+        confidence=cause.confidence,
+        risk_score=cause.risk_score,
+        mode=at.mode,
+        approval=approval,
+        config_hash=at.config_hash,
         fallback_action="throttle",
     )
-    if _is_containing(action) and not already:
-        ledger.contained += 1
-    ledger.seqs[key] = seq
-    ledger.leases[key] = Lease(decision, end_ms)
-    heapq.heappush(ledger.ends, (end_ms, scope, value))
+
+
+def add(ledger: Ledger, command: Command, *, at: Circumstances) -> Decision:
+    """Seat the lease that an operator's command asks for, in place of what the key has."""
+    assert command.scope is not None
+    assert command.value is not None
+    assert command.action is not None
+    assert command.expires_at is not None
+    key = (command.scope, command.value)
+    lease = ledger.leases.get(key)
+    seq = ledger.seqs.get(key, 0) + 1
+    decision = Decision(
+        decision_id=_decision_id(at.tenant, key, at.now_ms, seq),
+        seq=seq,
+        tenant=at.tenant,
+        scope=command.scope,
+        value=command.value,
+        action=command.action,
+        params=PARAMS[command.action],
+        issued_at=at.now_ms,
+        effective_at=at.effective_ms,
+        expires_at=command.expires_at,
+        reason_code="operator",
+        reason=OPERATOR_REASON,
+        origin="operator",
+        mode=at.mode,
+        approval=Approval(state="approved", proposed_action=command.action, by=command.by, at=at.now_ms),
+        config_hash=at.config_hash,
+        supersedes=lease.decision.decision_id if lease is not None else None,
+        fallback_action="observe" if command.action == "observe" else "throttle",
+    )
+    _seat(ledger, decision, now_ms=at.now_ms)
     return decision
 
 
-def _decision_id(tenant: str, scope: str, value: str, now_ms: int) -> str:
-    return f"d-{hashing.content_digest(f'{tenant}/{scope}/{value}/{now_ms}'.encode())}"
-
-
-def end(ledger: Ledger, key: tuple[str, str], *, state: str, now_ms: int, effective_ms: int, reason: str) -> Decision:
+def end(
+    ledger: Ledger,
+    key: Key,
+    *,
+    state: DecisionState,
+    now_ms: int,
+    effective_ms: int,
+    reason: str,
+    origin: Origin | None = None,
+) -> Decision:
     """Revoke or expire a lease: the record says so, and the next lease of this key is a strike more if it ran out."""
     lease = ledger.leases.pop(key)
     ledger.seqs[key] += 1
-    if _is_containing(lease.decision.action):
-        ledger.contained -= 1
+    _count(ledger, lease.decision, -1)
     if state == "expired":
         ledger.strikes[key] = lease.decision.strike_count + 1
     return msgspec.structs.replace(
@@ -163,6 +276,7 @@ def end(ledger: Ledger, key: tuple[str, str], *, state: str, now_ms: int, effect
         issued_at=now_ms,
         effective_at=effective_ms,
         reason=reason,
+        origin=origin or lease.decision.origin,
     )
 
 

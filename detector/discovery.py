@@ -4,7 +4,7 @@ Purpose: at every discovery, judge touched accounts, then touched pools, and ret
 the pools whose verdict reaches the threshold with enough families.
 Invariants: rows in key order; accounts are scored by the model before it learns;
 floats are rounded before they are compared. A pool is judged anew only when it grew
-by a twentieth, so the cost follows the traffic and not the history.
+by a part of itself, so the cost follows the traffic and not the history.
 Limits: pools of `REQUESTS_MIN` requests and `links.SMALL_K` accounts upwards.
 Source: families and caps as in `verdict`.
 """
@@ -17,12 +17,13 @@ import numpy.typing as npt
 from detector import models
 from detector.accounts import A, AccountTable
 from detector.config import Settings
-from detector.links import LinkTable, P
-from detector.population import MATURE_REQUESTS, Population, stratum
+from detector.link_columns import P
+from detector.links import LinkTable
+from detector.population import JUDGED_BIT, MATURE_REQUESTS, Population, stratum
 from detector.records import Fact
 from detector.signatures.contract import Answer, LinkView, Signature, pooled
 from detector.signatures.registry import ACCOUNT_SIGNATURES, LINK_SIGNATURES, SIGNATURES
-from detector.verdict import Judged, facts_at, weigh
+from detector.verdict import COUNTED, Judged, facts_at, weigh
 from detector.views import account_view, link_view
 
 I64 = npt.NDArray[np.int64]
@@ -30,6 +31,9 @@ F64 = npt.NDArray[np.float64]
 
 REQUESTS_MIN = 40
 GROWTH_MIN = 10
+# A pool is judged anew when it grew by a twentieth; by half where a campaign holds it, whose members are
+# matched event by event: there it only refreshes the evidence and finds what belongs together.
+GROWTH, HELD_GROWTH = 20, 2
 FAMILIES = ("content", "timing", "network", "identity", "lifecycle", "behaviour")
 
 
@@ -49,20 +53,19 @@ def judge_accounts(
     if rows.size == 0:
         return
     view = account_view(accounts, rows, population)
-    bits = np.zeros(rows.size, np.int64)
+    bits, firing = np.zeros(rows.size, np.int64), np.zeros(rows.size, np.int64)
     for bit, signature in enumerate(ACCOUNT_SIGNATURES):
         if signature.id in active:
-            bits |= (signature.judge(view).log_odds > 0).astype(np.int64) << bit
+            answer = signature.judge(view).log_odds
+            bits |= ((answer > 0).astype(np.int64) << bit) | ((answer != 0).astype(np.int64) << (JUDGED_BIT + bit))
+            firing += (answer > 0) & (signature.maturity in COUNTED)
     # Accounts that entered a new octave of requests, those that fire most first, ties by key.
     moved = stratum(accounts.stats[rows, A.REQUESTS]) != ((accounts.stats[rows, A.FIRED] >> 20) & 0xFF)
     free = accounts.stats[rows, A.CAMPAIGN] == 0
     chosen = np.flatnonzero(moved & free)
-    weight = np.array([int(b).bit_count() for b in bits[chosen].tolist()], np.int64)
-    chosen = np.sort(chosen[np.argsort(-weight, kind="stable")][: models.ROWS_MAX])
+    chosen = np.sort(chosen[np.argsort(-firing[chosen], kind="stable")][: models.ROWS_MAX])
     if chosen.size:
-        scores = model.score_then_learn(
-            view, chosen, np.array([int(b).bit_count() <= 1 for b in bits[chosen].tolist()])
-        )
+        scores = model.score_then_learn(view, chosen, firing[chosen] <= 1)
         accounts.stats[rows[chosen], A.MODEL_SCORE] = scores
     population.update(accounts, rows, bits)
 
@@ -73,10 +76,10 @@ def _answers(view: LinkView, active: frozenset[str]) -> list[tuple[Signature, An
 
 
 def _totals(answers: list[tuple[Signature, Answer]], rows: int, settings: Settings) -> tuple[F64, I64]:
-    """Add the best item of each family per row; count the families that accuse."""
+    """Add the best item of each family per row, shadow ones aside; count the families that accuse."""
     total, families = np.full(rows, settings.verdict.prior), np.zeros(rows, np.int64)
     for family in FAMILIES:
-        columns = [a.log_odds for s, a in answers if s.family == family]
+        columns = [a.log_odds for s, a in answers if s.family == family and s.maturity in COUNTED]
         if not columns:
             continue
         stacked = np.stack(columns)
@@ -104,7 +107,9 @@ def judge_pools(
     """Judge the touched pools that grew; returns the accused ones, strongest first, ties by key."""
     pools = links.take_touched()
     requests, judged = links.pools[pools, P.REQUESTS], links.pools[pools, P.JUDGED]
-    grown = (requests >= REQUESTS_MIN) & (requests - judged >= np.maximum(GROWTH_MIN, judged // 20))
+    held = links.pools[pools, P.CAMPAIGN] > 0
+    step = np.where(held, judged // HELD_GROWTH, judged // GROWTH)
+    grown = (requests >= REQUESTS_MIN) & (requests - judged >= np.maximum(GROWTH_MIN, step))
     pools = pools[grown]
     if pools.size == 0:
         return []

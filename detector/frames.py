@@ -8,6 +8,7 @@ event's own values.
 Invariants: row-major matrices, one row per event, column order fixed by `ID` and
 `NUM`; digest 0 and number -1 mean absent; `wire(unwire(b)) == b`; nothing in a
 frame is prompt text.
+What operators write travels in frames of its own kind, `OperatorFrame`, in the same log.
 Limits: at most 2**31 - 1 rows and 2 GiB of names per frame; identifiers at most
 256 bytes (encode rejects longer ones).
 """
@@ -21,12 +22,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from detector.records import DetectorError
+from detector.vocabulary import OperatorKind
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
 FRAME_VERSION = 1
 _MAGIC = b"SWFR"
+_OPERATOR_MAGIC = b"SWOF"
 
 
 class FrameError(DetectorError):
@@ -287,3 +290,50 @@ def empty_frame(tenant: str, source: str, *, first: int, stop: int, rejects: int
         np.zeros(0, np.uint64),
         none,
     )
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One operator's record: its place, when it was appended, its kind, its canonical JSON.
+
+    `digest` is that of its value under its scope's kind, as in `Frame.ids`; 0 where it names none.
+    """
+
+    ingest_ms: int
+    position: int
+    kind: OperatorKind
+    digest: int
+    raw: bytes
+
+
+class OperatorFrame(msgspec.Struct, frozen=True, array_like=True):
+    """Operators' records for one tenant in the range `[first, stop)` of `source`.
+
+    They act at their place in the log; `timed` ones (recorded, in a file) when event time
+    reaches the time at which they were appended.
+    """
+
+    version: int
+    tenant: str
+    source: str
+    first: int
+    stop: int
+    timed: bool
+    entries: tuple[Entry, ...]
+
+
+def wire_operators(frame: OperatorFrame) -> bytes:
+    """Write an operators' frame: magic, then msgpack."""
+    return _OPERATOR_MAGIC + msgspec.msgpack.encode(frame)
+
+
+def unwire_operators(data: bytes) -> OperatorFrame:
+    """Read an operators' frame back. Raises `FrameError` for other bytes or another version."""
+    if data[:4] != _OPERATOR_MAGIC:
+        raise FrameError(f"not an operators' frame: starts with {data[:4]!r}, expected {_OPERATOR_MAGIC!r}")
+    try:
+        frame = msgspec.msgpack.decode(data[4:], type=OperatorFrame)
+    except msgspec.DecodeError as error:
+        raise FrameError(f"operators' frame of {len(data)} bytes does not decode: {error}") from error
+    if frame.version != FRAME_VERSION:
+        raise FrameError(f"operators' frame version {frame.version}, this program reads {FRAME_VERSION}: upgrade it")
+    return frame

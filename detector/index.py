@@ -19,7 +19,7 @@ from detector.sketches.columns import kernel
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
-NamesOf = Callable[[U64], list[bytes | None]]
+NamesOf = Callable[[U64, I64], list[bytes | None]]  # of keys, each shown by the pane's row beside it
 Pinned = Callable[[], I64]  # rows that may not be evicted; asked only when room is short
 
 _SLOTS_MIN = 4_096

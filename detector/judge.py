@@ -12,11 +12,11 @@ Source: the laws in the design: determinism, cut, interleaving, redelivery, boun
 import numpy as np
 import numpy.typing as npt
 
-from detector import campaigns, discovery
+from detector import campaigns, desk, discovery, orders
 from detector.accounts import A, AccountTable
 from detector.cases import LINK_COLUMNS, Cases, Output
 from detector.config import Settings, config_hash
-from detector.frames import COVERED_FIELDS, ID, LINKS_FIRST, NUM, Flag, Frame
+from detector.frames import COVERED_FIELDS, ID, LINKS_FIRST, NUM, Flag, Frame, OperatorFrame
 from detector.links import LinkTable
 from detector.models import PopulationModel
 from detector.panes import NEVER, Pane, PaneBuffer, Refused
@@ -66,6 +66,24 @@ class Judge:
         """Fold one frame. Raises `GapError` when it does not join."""
         self.buffer.add(frame)
         self._advance()
+
+    def operate(self, frame: OperatorFrame) -> None:
+        """Take in operators' records: they act now; timed ones when event time reaches them.
+
+        Raises `GapError` when the frame does not join its source's last one.
+        """
+        for item in desk.take(self.cases.desk, frame):
+            self._carry_out(item)
+
+    def _carry_out(self, item: desk.Waiting) -> None:
+        # What was decided up to the last boundary is in force by then: an order comes after it.
+        decided_ms = max(self.buffer.closed_ms, self.discovered_ms) + self.settings.lateness_ms
+        orders.carry_out(self.cases, item, now_ms=max(item.ingest_ms, decided_ms))
+
+    def _operate_before(self, end_ms: int) -> None:
+        """Let the timed records act that come before what is decided at a boundary takes effect."""
+        while desk.due_ms(self.cases.desk) < end_ms + self.settings.lateness_ms:
+            self._carry_out(self.cases.desk.waiting.pop(0))
 
     def tick(self, source: str, time_ms: int) -> None:
         """Let an idle source's clock advance."""
@@ -118,8 +136,11 @@ class Judge:
         while self.discovered_ms + step <= end_ms:
             quiet = self.accounts.n_touched == 0 and self.links.n_touched == 0
             if quiet and not self.cases.ledger.leases and not self.cases.campaigns:
-                self.discovered_ms += (end_ms - self.discovered_ms) // step * step
-                return
+                until_ms = min(end_ms, desk.due_ms(self.cases.desk) - self.settings.lateness_ms)
+                skipped = max(0, (until_ms - self.discovered_ms) // step * step)
+                self.discovered_ms += skipped
+                if skipped:
+                    continue
             self._discover(self.discovered_ms + step)
 
     def _close(self, number: int) -> None:
@@ -127,8 +148,10 @@ class Judge:
         if self.discovered_ms == NEVER:
             self.discovered_ms = start_ms // self.settings.discovery_ms * self.settings.discovery_ms
         self._discover_until(start_ms)
+        self._operate_before(start_ms + self.settings.pane_ms)
         pane = self.buffer.close(number)
         self.events += len(pane.order)
+        self.cases.freshness.add(pane.numbers, late=self.buffer.take_late(number), end_ms=pane.end_ms)
         self._merge(pane)
         if pane.end_ms % self.settings.discovery_ms == 0:
             self._discover_until(pane.end_ms)
@@ -136,7 +159,6 @@ class Judge:
     def _merge(self, pane: Pane) -> None:
         names, cases = pane.names_of, self.cases
         self.links.rotate(pane.end_ms)
-        self.links.make_room_for_pools(cases.pinned_links)
         account_rows = self.accounts.admit(
             np.ascontiguousarray(pane.ids[:, ID.ACCOUNT]), names, pinned=cases.pinned_accounts, leaving=self._leaving
         )
@@ -149,8 +171,8 @@ class Judge:
         self.first_ms = min(self.first_ms, int(pane.numbers[0, NUM.TIME]))
         self.last_ms = max(self.last_ms, int(pane.numbers[-1, NUM.TIME]))
         flags = pane.numbers[:, NUM.FLAGS]
-        self.population.elicitation_known += np.count_nonzero(flags & _ELICITATION_KNOWN)
-        self.population.elicited += np.count_nonzero(flags & _ELICITED)
+        self.population.elicitation_known += int(np.count_nonzero(flags & _ELICITATION_KNOWN))
+        self.population.elicited += int(np.count_nonzero(flags & _ELICITED))
         self.present |= int(np.bitwise_or.reduce(pane.numbers[:, NUM.FIELDS]))
         cases.recent.add(pane)
         cases.match(pane, account_rows, link_rows)
@@ -170,6 +192,7 @@ class Judge:
         return active, Coverage(active=tuple(sorted(active)), off=off)
 
     def _discover(self, end_ms: int) -> None:
+        self._operate_before(end_ms)
         self.discovered_ms = end_ms
         self.cases.expire(end_ms)
         if end_ms - self.active_counted_ms >= ACTIVE_EVERY_MS:
@@ -183,4 +206,6 @@ class Judge:
         ):
             self.cases.accuse(accused, end_ms)
         self.cases.close_idle(end_ms)
+        # At discovery only: where more links want pools than there are, they take turns of a minute.
+        self.links.make_room_for_pools(self.cases.pinned_links)
         self.cases.update_alerts(end_ms, final=False)

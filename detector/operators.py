@@ -1,17 +1,39 @@
 """The records that operators write: allow-list entries, labels, commands, the kill switch.
 
 Purpose: what stands on the operators' topics and in a file of recorded operators' records,
-as frozen keyword-only structs; `detector.records` turns them into bytes and back.
-Invariants: as for all records (`detector.records`); an allow-list entry always ends.
-Limits: which fields a command needs depends on the command; `missing_fields` says.
+as frozen keyword-only structs; `detector.records` turns them into bytes and back, `read`
+takes a recorded line.
+Invariants: as for all records (`detector.records`); an allow-list entry always ends. Of
+the entries for one (tenant, scope, value) the last one holds, so one that has already
+expired takes an exemption back.
+Limits: which fields a command needs depends on the command; `missing_fields` says. A
+record has at most `RECORD_BYTES_MAX` bytes.
 Source: OCSF's verdicts for labels (Detection Finding 2004, `verdict_id`).
 """
 
+import re
+from typing import Any, NamedTuple
+
+import msgspec
+import orjson
 from msgspec import Struct
 
-from detector.vocabulary import Action, CommandName, Enforcement, LabelVerdict, Scope
+from detector.records import TIME_FIELDS, SchemaError, decode, parse_time
+from detector.vocabulary import (
+    Action,
+    CommandName,
+    Enforcement,
+    LabelVerdict,
+    OperatorKind,
+    RejectReason,
+    Scope,
+)
 
 CONTROL_KEY = "__control__"
+RECORD_BYTES_MAX = 1 << 16
+VALUE_BYTES_MAX = 256
+# What ingest times may be: the years 2015 to 2200; else seconds or microseconds were meant.
+INGEST_MS_MIN, INGEST_MS_MAX = 1_420_070_400_000, 7_258_118_400_000
 
 
 class AllowEntry(Struct, frozen=True, kw_only=True):
@@ -88,3 +110,104 @@ def missing_fields(command: Command) -> tuple[str, ...]:
     if any(getattr(command, name) is not None for name in _SUFFICES.get(command.command, ())):
         return ()
     return tuple(name for name in _NEEDED[command.command] if getattr(command, name) is None)
+
+
+OperatorRecord = AllowEntry | Label | Command | Control
+
+KINDS: dict[OperatorKind, type[AllowEntry | Label | Command | Control]] = {
+    "allow": AllowEntry,
+    "label": Label,
+    "command": Command,
+    "control": Control,
+}
+# A field that only this kind of record has tells it apart where there is no topic to say so.
+_TELLS: tuple[tuple[str, OperatorKind], ...] = (
+    ("command", "command"),
+    ("verdict", "label"),
+    ("owner", "allow"),
+    ("enforcement", "control"),
+)
+_AT_FIELD = re.compile(r"`\$\.(\w+)")
+
+
+class Received(NamedTuple):
+    """A record with the time at which the broker appended it."""
+
+    kind: OperatorKind
+    record: OperatorRecord
+    ingest_ms: int
+
+
+class Fault(NamedTuple):
+    """Why a line is no operator's record."""
+
+    reason: RejectReason
+    field: str | None = None
+
+
+def tenant_of(record: OperatorRecord) -> str | None:
+    """Whom a record is for; None: every tenant (the kill switch's record and labels name none)."""
+    return record.tenant if isinstance(record, AllowEntry | Command) else None
+
+
+def read(raw: bytes) -> Received | Fault:
+    """Read one recorded line: an operator's record as on its topic, with its `ingest_time`.
+
+    >>> read(b'{"enforcement": "off", "since": 0, "by": "kim", "reason": "", "ingest_time": 1782050400000}').kind
+    'control'
+    >>> read(b'{"enforcement": "off"}')
+    Fault(reason='missing_field', field='ingest_time')
+    """
+    if len(raw) > RECORD_BYTES_MAX:
+        return Fault("too_large")
+    try:
+        tree = orjson.loads(raw.decode())
+    except UnicodeDecodeError:
+        return Fault("bad_encoding")
+    except orjson.JSONDecodeError:
+        return Fault("not_json")
+    if not isinstance(tree, dict):
+        return Fault("not_object")
+    found = _ingest(tree)
+    if isinstance(found, Fault):
+        return found
+    kind = next((kind for name, kind in _TELLS if tree.get(name) is not None), None)
+    if kind is None:
+        return Fault("unknown_schema")
+    record = _record(tree, raw, kind)
+    return record if isinstance(record, Fault) else Received(kind, record, found)
+
+
+def _ingest(tree: dict[str, Any]) -> int | Fault:
+    said = tree.get("ingest_time")
+    if said is None:
+        return Fault("missing_field", "ingest_time")
+    if isinstance(said, bool) or not isinstance(said, int | str):
+        return Fault("bad_type", "ingest_time")
+    try:
+        time_ms = parse_time(said) if isinstance(said, str) else said
+    except SchemaError:
+        return Fault("bad_time", "ingest_time")
+    return time_ms if INGEST_MS_MIN <= time_ms <= INGEST_MS_MAX else Fault("bad_time", "ingest_time")
+
+
+def _record(tree: dict[str, Any], raw: bytes, kind: OperatorKind) -> OperatorRecord | Fault:
+    struct = KINDS[kind]
+    for field in msgspec.structs.fields(struct):
+        value = tree.get(field.name)
+        if value is None and field.required:
+            return Fault("missing_field", field.name)
+        if field.name in TIME_FIELDS and isinstance(value, str):
+            try:
+                parse_time(value)
+            except SchemaError:
+                return Fault("bad_time", field.name)
+    try:
+        record = decode(raw, kind=struct)
+    except SchemaError as wrong:
+        at = _AT_FIELD.search(str(wrong))
+        return Fault("bad_value" if "Invalid enum" in str(wrong) else "bad_type", at[1] if at else None)
+    if len((getattr(record, "value", None) or "").encode()) > VALUE_BYTES_MAX:
+        return Fault("identifier_too_long", "value")
+    missing = missing_fields(record) if isinstance(record, Command) else ()
+    return Fault("missing_field", missing[0]) if missing else record

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from detector.frames import ID, NUM, Frame
 from detector.records import DetectorError
@@ -78,16 +79,21 @@ class Pane(NamedTuple):
             at -= stop - start
         raise IndexError(f"row {row} is beyond the pane's {len(self.order)} rows")
 
-    def names_of(self, keys: U64) -> list[bytes | None]:
-        """Look digests up in the dictionaries of the frames that the rows came from."""
+    def names_of(self, keys: U64, rows: I64) -> list[bytes | None]:
+        """Look digests up, each in the dictionary of the frame that its canonical row came from."""
         out: list[bytes | None] = [None] * keys.size
-        for frame, _, _ in self.parts:
+        ends = np.cumsum([stop - start for _, start, stop in self.parts])
+        parts = np.searchsorted(ends, self.order[rows], side="right")
+        for part in np.unique(parts).tolist():
+            frame = self.parts[part][0]
             if frame.name_digests.size == 0:
                 continue
-            at = np.minimum(np.searchsorted(frame.name_digests, keys), frame.name_digests.size - 1)
-            for i in np.flatnonzero(frame.name_digests[at] == keys).tolist():
-                if out[i] is None:
-                    out[i] = str(frame.names[int(at[i])].as_py()).encode()
+            mine = np.flatnonzero(parts == part)
+            at = np.minimum(np.searchsorted(frame.name_digests, keys[mine]), frame.name_digests.size - 1)
+            known = frame.name_digests[at] == keys[mine]
+            names = frame.names.take(pa.array(at[known])).to_pylist()
+            for i, name in zip(mine[known].tolist(), names, strict=True):
+                out[i] = name.encode()
         return out
 
     def event_id(self, row: int) -> str:
@@ -108,6 +114,7 @@ class PaneBuffer:
         self.forced_ms = NEVER  # end of the last pane that was closed before its time
         self.rows = 0
         self.late = 0
+        self.late_by_pane: dict[int, int] = {}  # by the pane that was current when they came; open ones only
         self.forced = 0
         self.refused: list[Refused] = []
 
@@ -187,6 +194,8 @@ class PaneBuffer:
         dropped = bad | late
         if dropped.any():
             self.late += int(late.sum())
+            for pane, n in zip(*np.unique(clock[:-1][late] // self.pane_ms, return_counts=True), strict=True):
+                self.late_by_pane[int(pane)] = self.late_by_pane.get(int(pane), 0) + int(n)
             for i in np.flatnonzero(dropped).tolist():
                 reason: RejectReason = "late" if late[i] else "future_time"
                 self.refused.append(Refused(name, int(frame.positions[start + i]), reason))
@@ -253,6 +262,10 @@ class PaneBuffer:
                 self.refused.append(Refused(frame.source, int(frame.positions[at]), "duplicate"))
         self.closed_ms = end_ms
         return closed
+
+    def take_late(self, pane: int) -> int:
+        """Take the number of rows that came late while `pane` or an earlier one was current."""
+        return sum(self.late_by_pane.pop(p) for p in [p for p in self.late_by_pane if p <= pane])
 
     def take_refused(self) -> list[Refused]:
         """Hand over the refused rows seen since the last call."""

@@ -21,6 +21,7 @@ F64 = npt.NDArray[np.float64]
 STRATA = 16
 OUTPUT_BINS = 80  # quarter octaves up to 2**20 tokens
 SIGNATURE_BITS = 16
+JUDGED_BIT = 8  # bit b: account signature b fires; bit 8 + b: it could judge the account
 YOUNG_MS = 7 * 86_400_000
 MATURE_REQUESTS = 6
 OUTPUT_TAIL = 0.9

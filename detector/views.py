@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from detector.accounts import A, AccountTable
 from detector.index import find
-from detector.links import KINDS, TEXT_KINDS, LinkTable, P
-from detector.population import MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Population
-from detector.signatures.contract import AccountView, LinkView, wilson_lower
+from detector.link_columns import KINDS, POOL_K, TEXT_KINDS, P
+from detector.links import LinkTable
+from detector.population import JUDGED_BIT, MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Population
+from detector.signatures.contract import REGULAR_SESSIONS, AccountView, LinkView, wilson_lower, wilson_upper
 from detector.signatures.registry import ACCOUNT_SIGNATURES
 from detector.sketches import bottom_k, hyperloglog
 from detector.sketches.columns import kernel
@@ -29,15 +30,22 @@ _TEXT_KINDS = np.array([KINDS.index(k) for k in TEXT_KINDS])
 _OCTAVE = 256.0
 DAY_MS = 86_400_000
 SPAN_MIN_MS = 3 * 3_600_000
-PACED_REQUESTS_MIN = 4
+# Below four sessions 1/sessions overstates the noise of a rate (who had none is not among the members), and what
+# is left after taking it off looks even whoever they are.
+PACED_SESSIONS_MIN = 4
 
 # Columns of the member summary that the kernel fills.
-_MEMBERS, _UNITS, _PROGRAM, _PURITY, _PACED, _RATE, _RATE_SQ, _NOISE, _YOUNG, _AGED, _GONE, _BORN, _COLLIDE = range(13)
-_SUMMARY = 13
-(_ORG, _CREATED, _FIRST, _LAST, _REQUESTS, _PROGRAM_OF, _FIRED, _SHARED, _SESSIONS) = (
-    int(a) for a in (A.ORG, A.CREATED, A.FIRST, A.LAST, A.REQUESTS, A.PROGRAM, A.FIRED, A.SHARED, A.SESSIONS)
+(_MEMBERS, _UNITS, _PROGRAM, _PURITY, _PACED, _RATE, _RATE_SQ, _NOISE, _YOUNG, _AGED, _ALIVE, _GONE, _BORN, _COLLIDE,
+ _PAYING, _PROGRAMMED, _RUN_GAPS, _RUN_SQ) = range(18)  # fmt: skip
+_SUMMARY = 18
+(_ORG, _CREATED, _FIRST, _LAST, _REQUESTS, _PROGRAM_OF, _FIRED, _SHARED, _SESSIONS, _PAYMENT) = (
+    int(a) for a in (A.ORG, A.CREATED, A.FIRST, A.LAST, A.REQUESTS, A.PROGRAM, A.FIRED, A.SHARED, A.SESSIONS, A.PAYMENT)
 )
+_A_RUN_GAPS, _A_LOG_RUN, _A_LOG_RUN_SQ = int(A.RUN_GAPS), int(A.LOG_RUN), int(A.LOG_RUN_SQ)
 _WEEK_MS = 7 * DAY_MS
+# So that no account speaks for a pool.
+RUN_GAPS_MAX = 50.0
+SEEN_SLOTS = 2 * POOL_K
 
 
 def _share(part: F64, whole: F64) -> F64:
@@ -69,6 +77,7 @@ def account_view(table: AccountTable, rows: I64, population: Population) -> Acco
         elicited=s[:, A.ELICITED],
         elicitation_known=s[:, A.ELICITATION_KNOWN],
         capped_share=_share(s[:, A.CAPPED], s[:, A.FINISH_KNOWN]),
+        finish_known=s[:, A.FINISH_KNOWN],
         lower_share=_share(s[:, A.LOWER], s[:, A.STYLE_KNOWN]),
         tool_share=_share(s[:, A.TOOLS], s[:, A.TOOLS_KNOWN]),
         template_share_lower=np.maximum(best.sum(axis=1), s[:, A.SHARED]) / requests,
@@ -85,16 +94,39 @@ def account_view(table: AccountTable, rows: I64, population: Population) -> Acco
 
 @kernel
 def _agreement(programs, templates, units):  # type: ignore[no-untyped-def]
-    """Count the units behind the commonest program, and the ordered pairs whose main templates agree."""
+    """Count the units behind the commonest known program, and the ordered pairs whose main templates agree."""
     best = 0
     agree = 0
     for u in range(units):
         same = 0
         for v in range(units):
-            same += programs[v] == programs[u]
+            same += programs[v] == programs[u] and programs[u] != 0
             agree += v != u and templates[v] == templates[u] and templates[v] != 0
         best = max(best, same)
     return best, agree
+
+
+@kernel
+def _life(s, now_ms, out):  # type: ignore[no-untyped-def]
+    """Count an account as alive, gone or born; the rules stand beside these columns of the link view."""
+    span, silent = s[_LAST] - s[_FIRST], now_ms - s[_LAST]
+    regular = span >= DAY_MS and (s[_SESSIONS] - 1) * DAY_MS >= REGULAR_SESSIONS * span
+    recent = s[_CREATED] < 0 or s[_FIRST] - s[_CREATED] < _WEEK_MS
+    out[_ALIVE] += silent <= 2 * DAY_MS
+    out[_GONE] += regular and DAY_MS < silent <= 2 * DAY_MS
+    out[_BORN] += recent and now_ms - s[_FIRST] < DAY_MS
+
+
+@kernel
+def _first_of(org, seen):  # type: ignore[no-untyped-def]
+    """Say whether an organisation's digest is new to `seen` (int64, open addressing, at most half full); note it."""
+    at = org & (SEEN_SLOTS - 1)
+    while seen[at] != 0:
+        if seen[at] == org:
+            return False
+        at = (at + 1) & (SEEN_SLOTS - 1)
+    seen[at] = org
+    return True
 
 
 @numba.njit(cache=True)
@@ -103,7 +135,6 @@ def _summarise(  # type: ignore[no-untyped-def]
     sizes,
     hashes,
     counts,
-    firsts,
     slot_keys,
     slot_rows,
     stats,
@@ -116,13 +147,14 @@ def _summarise(  # type: ignore[no-untyped-def]
     based,
 ):
     """Summarise each pool's sampled members; see `_SUMMARY`'s names. `base` is float64[STRATA, bits]."""
-    orgs = np.empty(hashes.shape[1], np.int64)
+    seen = np.empty(SEEN_SLOTS, np.int64)
     programs = np.empty(hashes.shape[1], np.int64)
     templates = np.empty(hashes.shape[1], np.uint64)
     for i in range(pools.size):
         pool = pools[i]
         out = summary[i]
         units = 0
+        seen[:] = 0
         for k in range(np.int64(sizes[pool])):
             row = find(slot_keys, slot_rows, hashes[pool, k])
             if row < 0:
@@ -131,24 +163,22 @@ def _summarise(  # type: ignore[no-untyped-def]
             out[_MEMBERS] += 1
             count = np.float64(counts[pool, k])
             span = s[_LAST] - s[_FIRST]
-            out[_GONE] += now_ms - s[_LAST] > DAY_MS
-            out[_BORN] += now_ms - firsts[pool, k] < DAY_MS
+            _life(s, now_ms, out)
             out[_PURITY] += min(1.0, max(count, s[_SHARED]) / max(s[_REQUESTS], 1))
-            if s[_REQUESTS] >= PACED_REQUESTS_MIN and s[_SESSIONS] >= 2 and now_ms - s[_FIRST] >= SPAN_MIN_MS:
+            if s[_SESSIONS] >= PACED_SESSIONS_MIN and now_ms - s[_FIRST] >= SPAN_MIN_MS:
                 rate = np.log((s[_REQUESTS] - 1) / max(span, SPAN_MIN_MS) * DAY_MS)
                 out[_PACED] += 1
                 out[_RATE] += rate
                 out[_RATE_SQ] += rate * rate
                 # Requests come in sessions: their number, not the requests', says how well a rate is known.
                 out[_NOISE] += 1.0 / s[_SESSIONS]
-            fresh = True
-            for u in range(units):
-                if orgs[u] == s[_ORG]:
-                    fresh = False
-                    break
-            if not fresh:
+            if s[_A_RUN_GAPS] >= 2:
+                gaps = np.float64(s[_A_RUN_GAPS])
+                weight = min(1.0, RUN_GAPS_MAX / gaps)
+                out[_RUN_GAPS] += weight * (gaps - 1)
+                out[_RUN_SQ] += weight * (s[_A_LOG_RUN_SQ] - s[_A_LOG_RUN] * (s[_A_LOG_RUN] / gaps))
+            if not _first_of(s[_ORG], seen):
                 continue
-            orgs[units] = s[_ORG]
             programs[units] = s[_PROGRAM_OF]
             top = 0
             for t in range(1, t_keys.shape[1]):
@@ -156,6 +186,8 @@ def _summarise(  # type: ignore[no-untyped-def]
                     top = t
             templates[units] = t_keys[row, top]
             units += 1
+            out[_PAYING] += s[_PAYMENT] != 0
+            out[_PROGRAMMED] += s[_PROGRAM_OF] != 0
             if s[_CREATED] >= 0:
                 out[_AGED] += 1
                 out[_YOUNG] += s[_LAST] - s[_CREATED] < _WEEK_MS
@@ -164,46 +196,52 @@ def _summarise(  # type: ignore[no-untyped-def]
                 for b in range(SIGNATURE_BITS):
                     fired[i, b] += (s[_FIRED] >> b) & 1
                     based[i, b] += base[stratum, b]
-                based[i, SIGNATURE_BITS] += 1
         out[_UNITS] = units
         best, agree = _agreement(programs, templates, units)
         out[_PROGRAM] = best
         out[_COLLIDE] = agree / max(units * (units - 1), 1)
 
 
+def _firing(population: Population, fired: F64, based: F64, scale: F64) -> dict[str, tuple[F64, F64, F64]]:
+    """Firing and judged units of each account signature, and at most what share of accounts outside the pool fire."""
+    firing = {}
+    for bit, signature in enumerate(ACCOUNT_SIGNATURES):
+        judged = fired[:, JUDGED_BIT + bit]
+        expected = based[:, bit] / np.maximum(based[:, JUDGED_BIT + bit], 1e-9)
+        # Leave the pool out: its members, scaled to the whole pool, are taken from both counts.
+        everyone = float(population.fired[:, JUDGED_BIT + bit].sum())
+        rest = np.maximum(everyone - judged * scale, 1.0)
+        without = np.clip((expected * everyone - fired[:, bit] * scale) / rest, 0.0, 1.0)
+        few = rest < 0.2 * everyone
+        rate, size = np.where(few, expected, np.minimum(expected, without)), np.where(few, everyone, rest)
+        firing[signature.id] = (fired[:, bit], judged, wilson_upper(rate * size, size))
+    return firing
+
+
 def link_view(links: LinkTable, pools: I64, accounts: AccountTable, population: Population, *, now_ms: int) -> LinkView:
     """Columns of the given pools, judged at `now_ms` (event time, a pane end)."""
     n = pools.size
     p = links.pools[pools].astype(np.float64)
-    column, large = links.large.columns, links.large
+    column = links.large.columns
     summary = np.zeros((n, _SUMMARY))
-    fired, based = np.zeros((n, SIGNATURE_BITS)), np.zeros((n, SIGNATURE_BITS + 1))
+    fired, based = np.zeros((n, SIGNATURE_BITS)), np.zeros((n, SIGNATURE_BITS))
     live = population.accounts.astype(np.float64)
     whole = population.fired.sum(axis=0) / max(live.sum(), 1.0)
     base = np.where(live[:, None] >= 50, population.fired / np.maximum(live[:, None], 1.0), whole[None, :])
     _summarise(
-        pools, column.sizes, column.hashes, column.counts, large.firsts,
+        pools, column.sizes, column.hashes, column.counts,
         accounts.index.slot_keys, accounts.index.slot_rows, accounts.stats, accounts.template_keys,
         accounts.template_counts, base, now_ms, summary, fired, based,
     )  # fmt: skip
     crowd = bottom_k.estimate(sizes=column.sizes[pools], thetas=column.thetas[pools])
     orgs, subnets, payments, prompts = (hyperloglog.estimate(r[pools]) for r in links.sketches.values())
     units, members = np.maximum(summary[:, _UNITS], 1.0), np.maximum(summary[:, _MEMBERS], 1.0)
-    mature = based[:, SIGNATURE_BITS]
     total = max(float(live.sum()), 1.0)
-    firing = {}
-    for bit, signature in enumerate(ACCOUNT_SIGNATURES):
-        expected = based[:, bit] / np.maximum(mature, 1.0)
-        # Leave the pool out: its members, scaled to the whole pool, are taken from both counts.
-        own = np.minimum(crowd.value / units, 1e9) * mature
-        rest = np.maximum(total - own, 1.0)
-        without = np.clip((expected * total - fired[:, bit] * crowd.value / units) / rest, 0.0, 1.0)
-        few = rest < 0.2 * total
-        firing[signature.id] = (fired[:, bit], mature, np.where(few, expected, np.minimum(expected, without)))
     paced = np.maximum(summary[:, _PACED], 1.0)
     variance = summary[:, _RATE_SQ] / paced - (summary[:, _RATE] / paced) ** 2 - summary[:, _NOISE] / paced
-    young_rest = np.maximum(population.aged - summary[:, _AGED] * crowd.value / units, 1.0)
-    young_base = np.clip((population.young - summary[:, _YOUNG] * crowd.value / units) / young_rest, 0.0, 1.0)
+    # Leave the pool out here as well; with nobody left the bound is 1, and youth says nothing.
+    young_rest = np.maximum(population.aged - summary[:, _AGED] * crowd.value / units, 0.0)
+    young_rest_young = np.clip(population.young - summary[:, _YOUNG] * crowd.value / units, 0.0, young_rest)
     return LinkView(
         kind=links.pools[pools, P.KIND],
         is_text=np.isin(links.pools[pools, P.KIND], _TEXT_KINDS),
@@ -212,10 +250,12 @@ def link_view(links: LinkTable, pools: I64, accounts: AccountTable, population: 
         age_ms=now_ms - links.stats[links.pools[pools, P.LINK], 1].astype(np.float64),
         accounts=crowd.value,
         accounts_lower=crowd.lower,
-        orgs_lower=np.minimum(orgs.lower, crowd.upper),
+        # The sampled organisations are all different: there are at least as many, whatever the estimate's error.
+        orgs_lower=np.maximum(np.minimum(orgs.lower, crowd.upper), summary[:, _UNITS]),
         orgs=orgs.value,
         subnets=subnets.value,
         subnets_lower=subnets.lower,
+        subnets_upper=subnets.upper,
         payments=payments.value,
         payments_upper=payments.upper,
         prompts_lower=prompts.lower,
@@ -223,13 +263,19 @@ def link_view(links: LinkTable, pools: I64, accounts: AccountTable, population: 
         texts=p[:, P.TEXTS],
         members=summary[:, _MEMBERS],
         units=summary[:, _UNITS],
+        paying=summary[:, _PAYING],
+        programmed=summary[:, _PROGRAMMED],
         program_share=summary[:, _PROGRAM] / units,
         purity=summary[:, _PURITY] / members,
         rate_members=summary[:, _PACED],
         rate_log_sd=np.sqrt(np.maximum(variance, 0.0)),
+        run_gaps=summary[:, _RUN_GAPS],
+        run_log_sd=_share(summary[:, _RUN_SQ], summary[:, _RUN_GAPS]) ** 0.5 / _OCTAVE * np.log(2.0),
+        rate_noise=summary[:, _NOISE] / paced,
         young=summary[:, _YOUNG],
         age_known=summary[:, _AGED],
-        young_base=young_base,
+        young_base=wilson_upper(young_rest_young, young_rest),
+        alive=summary[:, _ALIVE],
         gone=summary[:, _GONE],
         born=summary[:, _BORN],
         single_share=_share(p[:, P.SINGLE], p[:, P.TURN_KNOWN]),
@@ -238,5 +284,5 @@ def link_view(links: LinkTable, pools: I64, accounts: AccountTable, population: 
         output_log_mean=p[:, P.LOG_OUT] / np.maximum(p[:, P.REQUESTS], 1.0) / _OCTAVE,
         template_collision=summary[:, _COLLIDE],
         population=total,
-        fired=firing,
+        fired=_firing(population, fired, based, crowd.value / units),
     )

@@ -53,6 +53,7 @@ RejectReason = Literal[
     "duplicate",
 ]
 CommandName = Literal["add", "revoke", "approve", "resolve", "kill_switch"]
+OperatorKind = Literal["allow", "label", "command", "control"]
 Enforcement = Literal["on", "observe_only", "off"]
 LabelVerdict = Literal[
     "false_positive",

@@ -16,7 +16,7 @@ from detector.runtime.writer import EventWriter, OutputError
 
 
 def fingerprint(
-    inputs: Annotated[list[str], typer.Argument(metavar="IN...", help="Logs with raw content, or - for JSON lines.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="IN", help="Logs with raw content, or - for JSON lines.")],
     out: Annotated[
         str, typer.Option("--out", metavar="FILE", help=".jsonl, .gz, .zst, .parquet, or - for JSON lines.")
     ],

@@ -1,7 +1,7 @@
 """`stillwatch replay` and `stillwatch demo`."""
 
+import re
 import sys
-import time
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated
@@ -14,59 +14,69 @@ from detector.cli.common import (
     EXIT_GATE,
     EXIT_INFRASTRUCTURE,
     EXIT_INPUT,
+    EXIT_INTERRUPTED,
     EXIT_USAGE,
+    Format,
+    Output,
     errors,
     fail,
     read_key,
     read_settings,
     warn_development_key,
 )
-from detector.records import format_time
+from detector.cli.progress import ProgressLine
+from detector.records import SchemaError, parse_time
 from detector.runtime import replay as engine
+from detector.runtime.feed import ALWAYS
+from detector.runtime.outcome import Result
 from detector.runtime.sources import InputError
-from detector.runtime.summary import print_summary
+from detector.runtime.summary import clean, print_summary
+from detector.runtime.verify import SHOWN_MAX, differences, read_alerts
 from detector.tuning.scoring import LabelsError, score_run
 
-PROGRESS_EVERY_S = 1.0
-INTERRUPTED = 130
+_UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-class _Line:
-    """The progress line on standard error: share, events, rate, event time, alerts, time left."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self.shown, self.start_s, self.last_s = shown, time.monotonic(), 0.0
-
-    def __call__(self, p: engine.Progress) -> None:
-        now_s = time.monotonic()
-        if not self.shown or now_s - self.last_s < PROGRESS_EVERY_S:
-            return
-        self.last_s = now_s
-        spent_s = max(now_s - self.start_s, 1e-3)
-        share = f"{100 * p.share:5.1f} %" if p.share is not None else "   ? %"
-        left = f", {spent_s / p.share - spent_s:,.0f} s left" if p.share else ""
-        rate = f"{p.rows:,} events, {p.rows / spent_s:,.0f}/s"
-        text = f"{share}  {rate}, at {format_time(p.end_ms)}, {p.alerts} alerts{left}"
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r{text:<110}")
-        else:
-            sys.stderr.write(text + "\n")
-        sys.stderr.flush()
-
-    def done(self) -> None:
-        if self.shown and self.last_s and sys.stderr.isatty():
-            sys.stderr.write("\r" + " " * 110 + "\r")
+def _duration_ms(text: str, *, option: str) -> int:
+    """Read a duration such as 90s, 15m, 4h or 2d; anything else ends the program with 2."""
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
+    if found is None:
+        raise fail(f"{option} {text!r} must be a number and one of s, m, h, d, such as 15m", code=EXIT_USAGE)
+    return int(found[1]) * _UNITS_MS[found[2]]
 
 
-def _finish(result: engine.Result, *, out: Path, output: str, mode: str, fail_if: str | None) -> None:
-    if output == "json":
+def _speed(text: str) -> float | None:
+    """Read max, real or a factor such as 10x; None is as fast as it goes."""
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)x", text.strip())
+    factor = {"max": None, "real": 1.0}.get(text, float(found[1]) if found else 0.0)
+    if factor == 0.0:
+        raise fail(f"--speed {text!r} must be max, real or a factor such as 10x", code=EXIT_USAGE)
+    return factor
+
+
+def _window_ms(since: str | None, until: str | None) -> tuple[int, int]:
+    """Read --since and --until, RFC 3339, as [start, end) in ms."""
+    edges = list(ALWAYS)
+    for at, (option, text) in enumerate((("--since", since), ("--until", until))):
+        try:
+            edges[at] = parse_time(text) if text is not None else edges[at]
+        except SchemaError as wrong:
+            raise fail(f"{option}: {wrong}", code=EXIT_USAGE) from wrong
+    if edges[0] >= edges[1]:
+        raise fail(f"--since {since} is not before --until {until}: no event can lie between", code=EXIT_USAGE)
+    return edges[0], edges[1]
+
+
+def _finish(result: Result, *, out: Path, output: Output, mode: str, fail_if: str | None) -> None:
+    if output is Output.json:
         sys.stdout.buffer.write((out / "metrics.json").read_bytes() + b"\n")
     else:
         print_summary(result, out=out, console=Console(soft_wrap=True), mode=mode)
     if result.interrupted:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(EXIT_INTERRUPTED)
     if not result.rows:
-        raise fail("no record was accepted" + (" (see rejects.jsonl)" if result.rejects else ""), code=EXIT_INPUT)
+        why = "no event lies between --since and --until" if result.outside else "no record was accepted"
+        raise fail(why + (" (see rejects.jsonl)" if result.rejects else ""), code=EXIT_INPUT)
     if result.rejects["truncated_input"]:
         raise fail(
             "an input is truncated or corrupt; what could be read was replayed (see rejects.jsonl)", code=EXIT_INPUT
@@ -100,35 +110,61 @@ def _gate(expression: str, out: Path) -> bool:
     )
 
 
+def _verify(result: Result, fired: Path) -> None:
+    """Compare with what really fired: the differences on standard error, exit 1 if there are any."""
+    try:
+        said = differences(read_alerts(fired), result.alerts)
+    except SchemaError as wrong:
+        raise fail(f"--verify-against {fired}: {wrong}", code=EXIT_INPUT) from wrong
+    for line in said[:SHOWN_MAX]:
+        errors.print(clean(line), soft_wrap=True, highlight=False)
+    if said:
+        more = f", {len(said) - SHOWN_MAX} of them not shown" if len(said) > SHOWN_MAX else ""
+        raise fail(f"{len(said)} alerts differ from {fired}{more}", code=EXIT_GATE)
+
+
+def _check_inputs(inputs: list[str], *, labels: Path | None, fired: Path | None, operators: Path | None) -> None:
+    """Refuse what cannot work before anything is read or written."""
+    if len(set(inputs)) != len(inputs):
+        raise fail("an input is named twice; its events would count twice", code=EXIT_USAGE)
+    if labels is not None and "-" in inputs:
+        raise fail("--labels needs inputs that can be read twice, not standard input", code=EXIT_USAGE)
+    for name, path in (("labels", labels), ("--verify-against", fired), ("--operators", operators)):
+        if path is not None and not path.is_file():
+            raise fail(f"{name} {path}: no such file; check the path", code=EXIT_INPUT)
+
+
 def replay(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="IN...", help="JSONL (.gz, .zst), Parquet, or - for JSONL on stdin")
+        list[str], typer.Argument(metavar="IN", help="JSONL (.gz, .zst), Parquet, or - for JSONL on stdin")
     ],
     out: Annotated[Path, typer.Option(help="directory for the results")],
     config: Annotated[Path | None, typer.Option(help="settings, TOML")] = None,
     labels: Annotated[
         Path | None, typer.Option(help="ground truth (CSV or Parquet): scores go to metrics.json")
     ] = None,
+    format_: Annotated[Format, typer.Option("--format", help="both mean access.v1")] = Format.auto,
     workers: Annotated[int, typer.Option(min=1, max=64, help="processes that read and encode")] = 1,
+    since: Annotated[str | None, typer.Option(help="only events from this time on, RFC 3339")] = None,
+    until: Annotated[str | None, typer.Option(help="only events before this time, RFC 3339")] = None,
+    speed: Annotated[str, typer.Option(help="max, real, or a factor such as 10x")] = "max",
     limit: Annotated[int | None, typer.Option(min=1, help="stop after about this many events")] = None,
     seed: Annotated[int | None, typer.Option(help="seed of the population model")] = None,
     key_file: Annotated[Path | None, typer.Option(help="file with the fingerprint key, 64 hex digits")] = None,
+    operators: Annotated[Path | None, typer.Option(help="recorded operators' records, JSON lines")] = None,
+    approve_after: Annotated[str | None, typer.Option(help="approve every campaign this long after, as 15m")] = None,
+    verify_against: Annotated[Path | None, typer.Option(help="alerts that really fired: exit 1 if not equal")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="override a setting: a.b=value")] = None,
     fail_if: Annotated[str | None, typer.Option(help="exit 1 if true, such as 'alerts>0'")] = None,
-    output: Annotated[str, typer.Option("-o", "--output", help="human or json")] = "human",
+    output: Annotated[Output, typer.Option("-o", "--output", help="for people or for programs")] = Output.human,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="no progress line")] = False,
 ) -> None:
     """Replay access logs: find campaigns, write alerts, decisions and members to DIR."""
-    overrides = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
-    settings = read_settings(config, overrides)
+    del format_  # access.v1 is the only format so far, and its containers show by themselves
+    settings = read_settings(config, [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])])
     key, development = read_key(key_file)
-    if len(set(inputs)) != len(inputs):
-        raise fail("an input is named twice; its events would count twice", code=EXIT_USAGE)
-    if labels is not None and "-" in inputs:
-        raise fail("--labels needs inputs that can be read twice, not standard input", code=EXIT_USAGE)
-    if labels is not None and not labels.is_file():
-        raise fail(f"labels {labels}: no such file; check the path", code=EXIT_INPUT)
-    line = _Line(shown=not no_progress)
+    _check_inputs(inputs, labels=labels, fired=verify_against, operators=operators)
+    line = ProgressLine(shown=not no_progress)
     try:
         result = engine.replay(
             inputs,
@@ -137,6 +173,10 @@ def replay(
             key=key,
             workers=workers,
             limit=limit,
+            window_ms=_window_ms(since, until),
+            speed=_speed(speed),
+            operators=operators,
+            approve_after_ms=_duration_ms(approve_after, option="--approve-after") if approve_after else -1,
             progress=line,
             command=sys.argv[1:],
         )
@@ -150,11 +190,13 @@ def replay(
     if result.raw_text and development:
         warn_development_key()
     _finish(result, out=out, output=output, mode=settings.mode, fail_if=fail_if)
+    if verify_against is not None:
+        _verify(result, verify_against)
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="directory for the results")] = Path("out/demo"),
-    output: Annotated[str, typer.Option("-o", "--output", help="human or json")] = "human",
+    output: Annotated[Output, typer.Option("-o", "--output", help="for people or for programs")] = Output.human,
 ) -> None:
     """Replay the sample log that ships with the program: real prompts, real timing, a campaign laid over them."""
     with as_file(files("detector.tuning") / "demo") as folder:

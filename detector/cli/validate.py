@@ -17,7 +17,7 @@ from detector.signatures.registry import SIGNATURES
 def validate(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="IN...", help="Logs: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, or - for JSON lines."),
+        typer.Argument(metavar="IN", help="Logs: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, or - for JSON lines."),
     ],
     form: Annotated[Format, typer.Option("--format", help="Layout of the records.")] = Format.auto,
     sample: Annotated[

@@ -7,67 +7,42 @@ interrupt leaves complete lines and says how far the run came.
 Limits: outputs are written as the engine emits them, in order of event time.
 """
 
-import hashlib
-import platform
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO
 
 import msgspec
 import orjson
 
-from detector import __version__
 from detector.cases import Output
-from detector.config import Settings, config_hash
+from detector.config import Settings
 from detector.frames import Frame, empty_frame
-from detector.hashing import key_digest
 from detector.judge import Judge
 from detector.panes import Refused
-from detector.records import Alert, Decision, Member, Reject, encode, format_time
-from detector.runtime.feed import Piece, pieces
+from detector.records import ACTIONS, Alert, Decision, Member, Reject, encode
+from detector.runtime.feed import ALWAYS, Piece, pieces
+from detector.runtime.operators_file import Recorded, read_operators
+from detector.runtime.outcome import FILES, Progress, Result, manifest, metrics
+from detector.runtime.pace import Pace
 from detector.runtime.sources import check_input
-
-FILES = ("alerts.jsonl", "decisions.jsonl", "members.jsonl", "rejects.jsonl", "metrics.json", "manifest.json")
-
-
-class Progress(NamedTuple):
-    """How far a run came: for the progress line."""
-
-    share: float | None
-    rows: int
-    end_ms: int
-    alerts: int
-
-
-class Result(NamedTuple):
-    """What a run did."""
-
-    alerts: list[Alert]  # the last revision of each
-    decisions: int
-    members: list[Member]
-    rejects: Counter[str]
-    rows: int
-    first_ms: int
-    last_ms: int
-    accounts: int
-    acted_on: int
-    coverage: Any
-    raw_text: bool
-    interrupted: bool
-    judges: dict[str, Judge]
+from detector.vocabulary import Action
 
 
 class _Run:
     """The judges of a run and the files that it writes."""
 
-    def __init__(self, inputs: list[str], out: Path, settings: Settings) -> None:
-        self.inputs, self.settings = inputs, settings
+    def __init__(
+        self, inputs: list[str], out: Path, settings: Settings, *, key: bytes, orders: Recorded | None, approve_ms: int
+    ) -> None:
+        self.inputs, self.settings, self.key = inputs, settings, key
+        self.orders, self.approve_ms = orders, approve_ms
         self.judges: dict[str, Judge] = {}
         self.ended: list[str] = []
         self.alerts: dict[str, Alert] = {}
-        self.decisions = 0
-        self.acted_on: set[tuple[str, str]] = set()
+        self.decisions = self.rows = self.outside = 0
+        self.raw_text = False
+        self.strictest: dict[tuple[str, str], Action] = {}
         self.rejects: Counter[str] = Counter()
         self.files: dict[str, IO[bytes]] = {name: (out / name).open("wb") for name in FILES if name.endswith(".jsonl")}
 
@@ -75,9 +50,38 @@ class _Run:
         """A tenant's judge, made when the tenant first shows."""
         if tenant not in self.judges:
             made = self.judges[tenant] = Judge(tenant, tuple(self.inputs), self.settings)
+            made.cases.desk.approve_after_ms = self.approve_ms
+            if self.orders is not None:
+                made.operate(self.orders.frame(tenant, key=self.key))
             for source in self.ended:
                 made.end(source)
         return self.judges[tenant]
+
+    def follow(self, feed: Iterable[Piece | str], *, limit: int | None, progress: Callable[[Progress], None]) -> bool:
+        """Fold all that comes and close the inputs; returns whether it was interrupted."""
+        interrupted, end_ms = False, 0
+        for reject in self.orders.rejects if self.orders is not None else ():
+            self.reject(reject)
+        try:
+            for piece in feed:
+                if isinstance(piece, str):
+                    self.end(piece)
+                    continue
+                self.rows += piece.rows
+                self.outside += piece.outside
+                self.raw_text |= piece.raw_text
+                end_ms = max(end_ms, piece.end_ms)
+                self.fold(piece)
+                progress(Progress(piece.share, self.rows, end_ms, len(self.alerts)))
+                if limit is not None and self.rows >= limit:
+                    break
+        except KeyboardInterrupt:
+            interrupted = True
+        for source in self.inputs:
+            if source not in self.ended and not interrupted:
+                self.end(source)
+        self.drain()
+        return interrupted
 
     def fold(self, piece: Piece) -> None:
         """Give a range to every tenant's judge, empty where it holds nothing for one."""
@@ -116,8 +120,9 @@ class _Run:
                 self.files["alerts.jsonl"].write(encode(output) + b"\n")
             else:
                 self.decisions += 1
-                if output.state == "active" and output.action in ("challenge", "block"):
-                    self.acted_on.add((output.tenant, output.value))
+                if output.state == "active" and output.scope == "account":
+                    who = (output.tenant, output.value)
+                    self.strictest[who] = max(self.strictest.get(who, "observe"), output.action, key=ACTIONS.index)
                 self.files["decisions.jsonl"].write(encode(output) + b"\n")
 
     def members(self) -> list[Member]:
@@ -150,111 +155,63 @@ def replay(
     key: bytes,
     workers: int = 1,
     limit: int | None = None,
+    window_ms: tuple[int, int] = ALWAYS,
+    speed: float | None = None,
+    operators: Path | None = None,
+    approve_after_ms: int = -1,
     progress: Callable[[Progress], None] = lambda _: None,
     command: Iterable[str] = (),
 ) -> Result:
-    """Replay inputs into `out`; an interrupt is a result. Raises `InputError` where an input cannot be opened."""
+    """Replay inputs into `out`; an interrupt is a result.
+
+    `window_ms` keeps events in [start, end); `speed` is event time over clock time, None as fast as it goes;
+    `operators` are recorded operators' records; every campaign is approved `approve_after_ms` after it was
+    detected, unless negative. Raises `InputError` where an input cannot be opened.
+    """
     for name in inputs:
         check_input(name)  # before the results of an earlier run are overwritten
+    orders = read_operators(operators, tenants=settings.tenants) if operators is not None else None
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(inputs, out, settings)
-    rows, interrupted, raw_text, end_ms = 0, False, False, 0
+    run = _Run(inputs, out, settings, key=key, orders=orders, approve_ms=approve_after_ms)
+    paced = {"paced": Pace(speed).parts} if speed is not None else {}
+    feed = pieces(inputs, key=key, tenants=settings.tenants, workers=workers, window_ms=window_ms, **paced)
     try:
-        try:
-            for piece in pieces(inputs, key=key, tenants=settings.tenants, workers=workers):
-                if isinstance(piece, str):
-                    run.end(piece)
-                    continue
-                rows += piece.rows
-                raw_text |= piece.raw_text
-                end_ms = max(end_ms, piece.end_ms)
-                run.fold(piece)
-                progress(Progress(piece.share, rows, end_ms, len(run.alerts)))
-                if limit is not None and rows >= limit:
-                    break
-        except KeyboardInterrupt:
-            interrupted = True
-        for source in inputs:
-            if source not in run.ended and not interrupted:
-                run.end(source)
-        run.drain()
+        interrupted = run.follow(feed, limit=limit, progress=progress)
         members = run.members()
     finally:
         for file in run.files.values():
             file.close()
-    result = _result(run, members, rows=rows, raw_text=raw_text, interrupted=interrupted)
-    (out / "metrics.json").write_bytes(orjson.dumps(metrics(result), option=orjson.OPT_INDENT_2))
-    (out / "manifest.json").write_bytes(
-        orjson.dumps(manifest(inputs, settings=settings, key=key, command=list(command)), option=orjson.OPT_INDENT_2)
+    result = _result(run, members, interrupted=interrupted)
+    about = manifest(
+        inputs,
+        settings=settings,
+        key=key,
+        command=list(command),
+        operators=operators,
+        window_ms=window_ms,
+        approve_after_ms=approve_after_ms,
     )
+    (out / "metrics.json").write_bytes(orjson.dumps(metrics(result), option=orjson.OPT_INDENT_2))
+    (out / "manifest.json").write_bytes(orjson.dumps(about, option=orjson.OPT_INDENT_2))
     return result
 
 
-def _result(run: _Run, members: list[Member], *, rows: int, raw_text: bool, interrupted: bool) -> Result:
+def _result(run: _Run, members: list[Member], *, interrupted: bool) -> Result:
     judges = run.judges
     return Result(
         alerts=sorted(run.alerts.values(), key=lambda a: (a.detected_at, a.alert_id)),
         decisions=run.decisions,
         members=members,
         rejects=run.rejects,
-        rows=rows,
-        first_ms=min((j.first_ms for j in judges.values()), default=0),
-        last_ms=max((j.last_ms for j in judges.values()), default=0),
+        rows=run.rows,
+        # Nothing is judged before the first pane has closed, as when a run is interrupted early.
+        first_ms=min((j.first_ms for j in judges.values() if j.events), default=None),
+        last_ms=max((j.last_ms for j in judges.values() if j.events), default=None),
         accounts=sum(j.accounts.index.live() + j.accounts.evicted for j in judges.values()),
-        acted_on=len(run.acted_on),
+        strictest=run.strictest,
+        outside=run.outside,
         coverage={tenant: msgspec.to_builtins(j.coverage()[1]) for tenant, j in sorted(judges.items())},
-        raw_text=raw_text,
+        raw_text=run.raw_text,
         interrupted=interrupted,
         judges=judges,
     )
-
-
-def metrics(result: Result) -> dict[str, Any]:
-    """The counts of a run; nothing here depends on the clock."""
-    return {
-        "events": result.rows,
-        "accounts": result.accounts,
-        "first_event": format_time(result.first_ms),
-        "last_event": format_time(result.last_ms),
-        "alerts": len(result.alerts),
-        "decisions": result.decisions,
-        "accounts_acted_on": result.acted_on,
-        "rejects": dict(sorted(result.rejects.items())),
-        "interrupted": result.interrupted,
-        "coverage": result.coverage,
-        "state": {
-            tenant: {
-                "accounts": j.accounts.index.live(),
-                "accounts_evicted": j.accounts.evicted,
-                "links": j.links.index.live(),
-                "links_evicted": j.links.evicted,
-                "gate_load": int(j.links.gate_load[0]),
-                "late_rows": j.buffer.late,
-            }
-            for tenant, j in sorted(result.judges.items())
-        },
-    }
-
-
-def manifest(inputs: list[str], *, settings: Settings, key: bytes, command: list[str]) -> dict[str, Any]:
-    """What produced a run: inputs with digests, settings, key name, versions, command."""
-    listed: list[dict[str, str | int]] = []
-    for name in inputs:
-        path = Path(name)
-        if name == "-" or not path.is_file():
-            listed.append({"path": name})
-            continue
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        listed.append({"path": str(path.resolve()), "bytes": path.stat().st_size, "sha256": digest})
-    return {
-        "inputs": listed,
-        "settings": msgspec.to_builtins(settings),
-        "config_hash": config_hash(settings),
-        "hash_key": key_digest(key),
-        "seed": settings.seed,
-        "version": __version__,
-        "python": platform.python_version(),
-        "staleness_checked": False,  # files carry no ingest times
-        "command": command,
-    }

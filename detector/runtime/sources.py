@@ -25,7 +25,7 @@ from detector.records import Reject as RejectRecord
 from detector.runtime.sources_parquet import PARQUET_MAGIC, parquet_rows
 from detector.runtime.sources_streams import Piece, pieces
 
-BLOCK_BYTES: Final = 1 << 20
+BLOCK_BYTES: Final = 1 << 22
 ENDINGS: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 STANDARD_INPUT: Final = "-"
 

@@ -210,12 +210,12 @@ class Survey:
 
 
 def coverage(fill: dict[str, float], signatures: Iterable[SignatureNeeds]) -> Coverage:
-    """Which signatures have the fields that they need: a field counts when any row has it."""
+    """Which signatures have the fields that they need, in their order: a field counts when any row has it."""
     present = frozenset(name for name, share in fill.items() if share > 0)
     missing = {signature.id: signature.missing(present) for signature in signatures}
     return Coverage(
         active=tuple(sorted(name for name, lacks in missing.items() if not lacks)),
-        off=tuple(SignatureOff(signature=name, missing=lacks) for name, lacks in sorted(missing.items()) if lacks),
+        off=tuple(SignatureOff(signature=name, missing=lacks) for name, lacks in missing.items() if lacks),
     )
 
 

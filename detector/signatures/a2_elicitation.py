@@ -3,13 +3,13 @@
 Purpose: output extraction seen from one account: what is asked for is training data.
 Misses: plain harvesting without such demands; trace inversion.
 Confuses: explainability logs of one regulated organisation, tutors.
-Limits: judged on the gateway's scores; a Wilson bound, silent under 6 scored requests.
+Limits: judged on the gateway's scores; a Wilson bound, cannot judge under 6 scored requests.
 Source: published incidents name demands to articulate the reasoning behind an answer.
 """
 
 import numpy as np
 
-from detector.signatures.contract import AccountView, Answer, FactColumn, Signature, wilson_lower
+from detector.signatures.contract import AccountView, Answer, FactColumn, Signature, fires_or_quiet, wilson_lower
 
 SCORED_MIN = 6.0
 # Of a person's requests a third may ask for steps; a lower bound above that is a programme.
@@ -21,10 +21,11 @@ def judge(view: AccountView) -> Answer:
     """Fire where the lower bound of the elicited share exceeds both the floor and thrice the population's share."""
     lower = wilson_lower(view.elicited, view.elicitation_known)
     floor = max(ELICITED_SHARE_MIN, min(0.6, BASE_MULTIPLE_MIN * view.elicited_base))
-    fires = (view.elicitation_known >= SCORED_MIN) & (lower >= floor)
-    share = np.divide(view.elicited, view.elicitation_known, out=np.zeros_like(lower), where=view.elicitation_known > 0)
+    share = np.divide(
+        view.elicited, view.elicitation_known, out=np.full(lower.shape, np.nan), where=view.elicitation_known > 0
+    )
     facts = {"elicited_share": FactColumn(share, "share", floor, lower=lower, baseline=view.elicited_base)}
-    return Answer(np.where(fires, 1.0, 0.0), facts)
+    return Answer(fires_or_quiet(lower >= floor, judged=view.elicitation_known >= SCORED_MIN), facts)
 
 
 SIGNATURE = Signature(
@@ -34,7 +35,7 @@ SIGNATURE = Signature(
     unit="account",
     needs=("elicitation",),
     maturity="enforce",
-    version=1,
+    version=2,
     cross_account=False,
     judge=judge,
     log_odds_max=3.0,

@@ -1,51 +1,81 @@
 """C10: short-lived accounts, replaced at constant size.
 
-Purpose: life cycle of a pool: its accounts are far younger than the population's, and
+Purpose: life cycle of a pool: its accounts are far younger than the population's, or
 as some fall silent others of the same kind begin.
-Misses: aged or bought accounts; lives of many months.
+Misses: aged or bought accounts; lives of many months; accounts used for a single burst.
 Confuses: trials, courses, hackathons and launches, which are young as well but end.
-Limits: units are organisations; the base rate leaves the pool itself out; youth is
-judged from eight organisations of known age, turnover from two days of history.
+Limits: youth counts organisations of known age, from eight on, against a base rate that
+leaves the pool itself out. Turnover counts accounts of a steady pace and needs no ages;
+without them a new face may be an old visitor, so it waits for two weeks of history.
 Source: reported turnover of about seven days' life at constant concurrency.
 """
 
 import numpy as np
 
-from detector.signatures.contract import BASE_RATE_MIN, Answer, FactColumn, LinkView, Signature, wilson_lower
+from detector.signatures.contract import (
+    BASE_RATE_MAX,
+    BASE_RATE_MIN,
+    F64,
+    Answer,
+    FactColumn,
+    LinkView,
+    Signature,
+    wilson_lower,
+)
 
 UNITS_MIN = 8.0
 YOUNG_RATE = 0.85
 YOUNG_MAX = 3.0
-TURNOVER_MIN = 0.15
+SETTLED_AGAINST = 1.0
+TURNOVER_MIN = 0.05
+BALANCE_MIN = 0.5
 HISTORY_MS = 2 * 86_400_000
+UNDATED_HISTORY_MS = 14 * 86_400_000
+DATED_SHARE_MIN = 0.9
 TURNOVER_MAX = 3.0
 
 
+def _youth(view: LinkView) -> F64:
+    """Log-likelihood ratio of the young organisations, 0 where ages or the base rate are unknown."""
+    known = (view.age_known >= UNITS_MIN) & np.isfinite(view.young) & np.isfinite(view.young_base)
+    k, n = np.where(known, view.young, 0.0), np.where(known, view.age_known, 0.0)
+    p0 = np.clip(np.where(known, view.young_base, 1.0), BASE_RATE_MIN, BASE_RATE_MAX)
+    # On a platform where more are young than in a campaign, youth tells nothing.
+    p1 = np.maximum(YOUNG_RATE, p0)
+    ratio = k * np.log(p1 / p0) + (n - k) * np.log((1.0 - p1) / (1.0 - p0))
+    return np.where(known, np.clip(ratio, -SETTLED_AGAINST, YOUNG_MAX), 0.0)
+
+
 def judge(view: LinkView) -> Answer:
-    """Add the excess of young organisations and, given history, deaths that births replace."""
-    p0 = np.clip(np.nan_to_num(view.young_base, nan=YOUNG_RATE), BASE_RATE_MIN, 0.8)
-    k, n = np.nan_to_num(view.young), np.nan_to_num(view.age_known)
-    ratio = k * np.log(YOUNG_RATE / p0) + (n - k) * np.log((1 - YOUNG_RATE) / (1 - p0))
-    young = np.where(n >= UNITS_MIN, np.clip(ratio, -1.0, YOUNG_MAX), 0.0)
-    members = np.maximum(view.members, 1.0)
-    born, gone = wilson_lower(view.born, members), wilson_lower(view.gone, members)
-    balanced = (np.minimum(view.born, view.gone) >= 0.5 * np.maximum(view.born, view.gone)) & (
-        view.members >= UNITS_MIN
-    )
-    turnover = np.where(
-        (view.span_ms >= HISTORY_MS) & balanced & (np.minimum(born, gone) >= TURNOVER_MIN) & view.is_text,
-        TURNOVER_MAX,
-        0.0,
-    )
-    share = np.divide(k, n, out=np.zeros_like(k), where=n > 0)
+    """Take the excess of young organisations or, given history, deaths that births replace."""
+    young = _youth(view)
+    born, gone = wilson_lower(view.born, view.alive), wilson_lower(view.gone, view.alive)
+    balanced = np.minimum(view.born, view.gone) >= BALANCE_MIN * np.maximum(view.born, view.gone)
+    dated = view.age_known >= DATED_SHARE_MIN * view.units
+    seen = view.span_ms >= np.where(dated, HISTORY_MS, UNDATED_HISTORY_MS)
+    turns = view.is_text & seen & balanced & (view.alive >= UNITS_MIN) & (np.minimum(born, gone) >= TURNOVER_MIN)
+    weight = np.where(turns, np.maximum(young, TURNOVER_MAX), young)
+
+    def share(part: F64, whole: F64) -> F64:
+        return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+
     facts = {
         "young_share": FactColumn(
-            share, "organisations under 7 days old", YOUNG_RATE, lower=wilson_lower(k, n), baseline=p0
+            share(view.young, view.age_known),
+            "organisations of known age under 7 days old",
+            YOUNG_RATE,
+            lower=wilson_lower(view.young, view.age_known),
+            baseline=view.young_base,
         ),
-        "born_share": FactColumn(view.born / members, "members new in 24 h", TURNOVER_MIN, lower=born),
-        "gone_share": FactColumn(view.gone / members, "members silent for 24 h", TURNOVER_MIN, lower=gone),
+        "age_known": FactColumn(view.age_known, "organisations", UNITS_MIN),
+        "born_share": FactColumn(
+            share(view.born, view.alive), "accounts per day of those active in 48 h", TURNOVER_MIN, lower=born
+        ),
+        "gone_share": FactColumn(
+            share(view.gone, view.alive), "accounts per day of those active in 48 h", TURNOVER_MIN, lower=gone
+        ),
     }
-    return Answer(np.round(np.maximum(young, turnover), 6), facts)
+    return Answer(weight.round(6), facts)
 
 
 SIGNATURE = Signature(
@@ -53,9 +83,10 @@ SIGNATURE = Signature(
     title="Short-lived accounts, replaced at constant size",
     family="lifecycle",
     unit="link",
-    needs=("account_created_at",),
+    needs=(),
+    needs_any=("account_created_at", "template_fp", "anchor_fps", "run_fps", "system_prompt_fp"),
     maturity="enforce",
-    version=1,
+    version=2,
     cross_account=True,
     judge=judge,
     log_odds_max=TURNOVER_MAX,

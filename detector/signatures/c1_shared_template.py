@@ -7,6 +7,9 @@ Misses: paraphrase per account or per request; bare replay.
 Confuses: a coding harness, a bring-your-own-key application, a course: each is one
 program with one text, and each is told apart by other families.
 Limits: distinct counts enter by their lower bounds; organisations count, not accounts.
+Without any prefix in the log it cannot see that a class or an office sits together, and
+counts `BLIND_COST` less; without client settings it takes the least share of one
+program that it asks for. Where a part of the log lacks them, that part counts against.
 Source: text and one client program on unrelated organisations decided in our trials.
 """
 
@@ -17,6 +20,8 @@ from detector.signatures.contract import Answer, FactColumn, LinkView, Signature
 ORGS_MIN = 8.0
 ORGS_FULL = 40.0
 SUBNETS_MIN = 4.0
+# ln 2: if rooms full of people are as common among innocent pools as all the rest, the odds halve.
+BLIND_COST = 0.7
 REQUESTS_MIN = 60.0
 PROGRAM_SHARE_MIN = 0.5
 PURITY_MIN = 0.3
@@ -27,26 +32,31 @@ POPULAR_SHARE = 0.1
 
 def judge(view: LinkView) -> Answer:
     """Weigh unrelated organisations by how much of their traffic the text is, and by one program."""
+    blind = ~(view.subnets > 0)
+    share = np.where(view.programmed > 0, view.program_share, PROGRAM_SHARE_MIN)
     eligible = (
         view.is_text
         & (view.orgs_lower >= ORGS_MIN)
-        & (view.subnets_lower >= SUBNETS_MIN)
+        & (blind | (view.subnets_lower >= SUBNETS_MIN))
         & (view.requests >= REQUESTS_MIN)
-        & (view.program_share >= PROGRAM_SHARE_MIN)
+        & (share >= PROGRAM_SHARE_MIN)
         & (view.purity >= PURITY_MIN)
     )
     spread = ramp(np.log2(np.maximum(view.orgs_lower, 1.0)), low=np.log2(ORGS_MIN / 2), high=np.log2(ORGS_FULL))
     fill = ramp(view.purity, low=PURITY_MIN / 2, high=0.9)
-    program = ramp(view.program_share, low=PROGRAM_SHARE_MIN / 2, high=0.9)
+    program = ramp(share, low=PROGRAM_SHARE_MIN / 2, high=0.9)
     popular = (view.age_ms >= OLD_MS) & (view.orgs_lower >= POPULAR_SHARE * view.population)
     weight = SIGNATURE_MAX * (0.5 + 0.5 * spread) * np.sqrt(fill * program)
+    weight = np.where(blind, np.maximum(weight - BLIND_COST, 0.0), weight)
     facts = {
         "organisations": FactColumn(view.orgs, "organisations", ORGS_MIN, lower=view.orgs_lower),
-        "subnets": FactColumn(view.subnets, "prefixes", SUBNETS_MIN, lower=view.subnets_lower),
-        "program_share": FactColumn(view.program_share, "share of members", PROGRAM_SHARE_MIN),
+        "subnets": FactColumn(np.where(blind, np.nan, view.subnets), "prefixes", SUBNETS_MIN, lower=view.subnets_lower),
+        "program_share": FactColumn(
+            np.where(view.programmed > 0, view.program_share, np.nan), "share of organisations", PROGRAM_SHARE_MIN
+        ),
         "purity": FactColumn(view.purity, "share of a member's requests", PURITY_MIN),
     }
-    return Answer(np.round(np.where(eligible & ~popular, weight, 0.0), 6), facts)
+    return Answer(np.where(eligible & ~popular, weight, 0.0).round(6), facts)
 
 
 SIGNATURE_MAX = 5.0
@@ -58,7 +68,7 @@ SIGNATURE = Signature(
     needs=(),
     needs_any=("template_fp", "anchor_fps", "run_fps", "system_prompt_fp"),
     maturity="enforce",
-    version=1,
+    version=2,
     cross_account=True,
     judge=judge,
     log_odds_max=SIGNATURE_MAX,

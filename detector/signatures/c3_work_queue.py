@@ -5,7 +5,8 @@ and each item once; customers of one program differ by orders of magnitude.
 Misses: skewed dispatch, repeated items, accounts of very different plans.
 Confuses: a sharded job of one payer (which one organisation pays for).
 Limits: the spread of members' daily rates with counting noise removed, bounded from
-above; needs twelve members with four requests each over three hours or more.
+above by the error of both; items by the lower bound of their distinct count. Needs
+twelve members with four sessions each over three hours or more, and prompt fingerprints.
 Source: measured customer rates span a factor of 40 between median and ninth decile.
 """
 
@@ -17,28 +18,38 @@ MEMBERS_MIN = 12.0
 # exp(0.7): two thirds of the members within a factor of two of each other.
 EVEN_SD = 0.7
 UNEVEN_SD = 1.1
-FULL_SD = 0.35
+FULL_SD = 0.5
 DISTINCT_SHARE_MIN = 0.85
+DISTINCT_SHARE_MARGIN = 0.15
+UNEVEN_AGAINST = 2.0
+SIGMAS = 2.0
 LOG_ODDS_MAX = 3.5
 
 
 def judge(view: LinkView) -> Answer:
     """Accuse on the upper bound of the spread of rates; acquit on its lower bound."""
-    error = 2.0 / np.sqrt(2.0 * np.maximum(view.rate_members, 1.0))
-    upper, lower = view.rate_log_sd * (1 + error), view.rate_log_sd * np.maximum(1 - error, 0)
-    distinct = np.divide(view.prompts, view.texts, out=np.ones_like(view.texts), where=view.texts > 0)
-    enough = (view.rate_members >= MEMBERS_MIN) & (view.orgs_lower >= MEMBERS_MIN / 2)
+    # What was measured is spread and noise together: its error stays when the noise is taken off, even
+    # where nothing is left. A variance of n values is known to 1 in sqrt(n / 2).
+    spread = view.rate_log_sd**2
+    error = SIGMAS * np.sqrt(2.0 / np.maximum(view.rate_members - 1.0, 1.0)) * (spread + view.rate_noise)
+    upper, lower = np.sqrt(spread + error), np.sqrt(np.maximum(spread - error, 0.0))
+    known = view.texts > 0
+    distinct = np.divide(view.prompts, view.texts, out=np.full(view.texts.shape, np.nan), where=known)
+    distinct_lower = np.divide(view.prompts_lower, view.texts, out=np.full(view.texts.shape, np.nan), where=known)
+    enough = (view.rate_members >= MEMBERS_MIN) & (view.orgs_lower >= MEMBERS_MIN / 2) & known
     even = ramp(upper, low=EVEN_SD, high=FULL_SD) * ramp(
-        distinct, low=DISTINCT_SHARE_MIN - 0.15, high=DISTINCT_SHARE_MIN
+        distinct_lower, low=DISTINCT_SHARE_MIN - DISTINCT_SHARE_MARGIN, high=DISTINCT_SHARE_MIN
     )
     uneven = ramp(lower, low=EVEN_SD, high=UNEVEN_SD)
-    log_odds = np.where(enough & view.is_text, LOG_ODDS_MAX * even - 2.0 * uneven, 0.0)
+    log_odds = np.where(enough & view.is_text, LOG_ODDS_MAX * even - UNEVEN_AGAINST * uneven, 0.0)
     facts = {
         "rate_spread": FactColumn(view.rate_log_sd, "sd of ln(requests/day)", EVEN_SD, lower=lower, upper=upper),
-        "distinct_item_share": FactColumn(np.minimum(distinct, 1.0), "share", DISTINCT_SHARE_MIN),
+        "distinct_item_share": FactColumn(
+            np.minimum(distinct, 1.0), "share", DISTINCT_SHARE_MIN, lower=np.minimum(distinct_lower, 1.0)
+        ),
         "members_paced": FactColumn(view.rate_members, "accounts", MEMBERS_MIN),
     }
-    return Answer(np.round(log_odds, 6), facts)
+    return Answer(log_odds.round(6), facts)
 
 
 SIGNATURE = Signature(
@@ -46,10 +57,10 @@ SIGNATURE = Signature(
     title="Items dealt out once, evenly over the accounts",
     family="timing",
     unit="link",
-    needs=(),
+    needs=("prompt_fp",),
     needs_any=("template_fp", "anchor_fps", "run_fps", "system_prompt_fp"),
     maturity="enforce",
-    version=1,
+    version=2,
     cross_account=True,
     judge=judge,
     log_odds_max=LOG_ODDS_MAX,

@@ -4,10 +4,12 @@ Purpose: a signature is a frozen declaration and a pure function; written once, 
 function judges ten thousand rows at a time.
 Invariants: a signature reads its view only; its answer has one row per row of the
 view; log-odds are natural, rounded to 6 digits, 0 where it abstains.
-Limits: an account signature fires or not and is pooled over the members of a link
-against the population's own rate; a link signature judges pools directly.
+Limits: an account signature fires (1), is quiet (-1) or cannot say (0), and is pooled
+over the members of a link against the population's own rate; a link signature judges
+pools directly. What a log does not hold is NaN or a count of zero, and neither accuses
+nor acquits.
 Source: evidence as log-likelihood ratios after Good, "Probability and the Weighing
-of Evidence" (1950).
+of Evidence" (1950); the design effect after Kish, "Survey Sampling" (1965).
 """
 
 from collections.abc import Callable
@@ -37,7 +39,7 @@ class FactColumn(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """One row per judged row. `log_odds` is 0 where the signature abstains."""
+    """One row per judged row. `log_odds` is 0 where the signature abstains; of an account signature -1, 0 or 1."""
 
     log_odds: F64
     facts: dict[str, FactColumn]
@@ -57,6 +59,7 @@ class AccountView(NamedTuple):
     elicited: F64  # count
     elicitation_known: F64
     capped_share: F64
+    finish_known: F64  # requests whose reason to finish is known
     lower_share: F64
     tool_share: F64
     template_share_lower: F64  # of its four commonest templates, or of text that a pool shares
@@ -84,6 +87,7 @@ class LinkView(NamedTuple):
     orgs: F64
     subnets: F64
     subnets_lower: F64
+    subnets_upper: F64
     payments: F64
     payments_upper: F64
     prompts_lower: F64
@@ -91,22 +95,29 @@ class LinkView(NamedTuple):
     texts: F64
     members: F64  # sampled accounts with a row
     units: F64  # sampled organisations
-    program_share: F64
+    paying: F64  # units whose payment is known
+    programmed: F64  # units whose client program is known
+    program_share: F64  # of the units: behind the commonest known program
     purity: F64  # mean share of a member's requests whose user text a pool shares, this link's at least
     rate_members: F64
     rate_log_sd: F64  # of ln(requests per day), counting noise removed
+    run_gaps: F64  # gaps within runs, at most fifty of one member
+    run_log_sd: F64  # of ln(gap) within runs about each member's own mean, NaN where no member has two
+    rate_noise: F64  # the variance that was removed as counting noise
     young: F64  # units under seven days old
     age_known: F64
-    young_base: F64
-    gone: F64  # members silent for a day
-    born: F64  # members first seen in the last day
+    young_base: F64  # upper bound of the young accounts' share of the population, the pool left out; NaN unknown
+    alive: F64  # members that acted in the last two days
+    gone: F64  # of them, silent for a day after a day or more at `REGULAR_SESSIONS` a day
+    born: F64  # of them, first seen in the last day and, where its age is known, under seven days old
     single_share: F64
     tool_share: F64
     elicited_share: F64
     output_log_mean: F64
     template_collision: F64  # chance that two members' main templates agree
     population: float  # accounts live in the table
-    fired: dict[str, tuple[F64, F64, F64]]  # account signature -> (fired, mature units, base rate)
+    # Account signature -> (units that fire, units that it could judge, upper bound of the others' share that fires).
+    fired: dict[str, tuple[F64, F64, F64]]
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +134,8 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     judge: Callable[..., Answer]
     log_odds_max: float = 3.0
     needs_any: tuple[str, ...] = ()
+    # Account signatures: the share of campaigns that show the habit at all; only at 1.0 does its absence acquit.
+    habit_share: float = 0.5
 
     def missing(self, present: frozenset[str]) -> tuple[str, ...]:
         """List the fields that a log lacks for this signature; empty when it is on."""
@@ -130,6 +143,10 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
         if self.needs_any and not any(f in present for f in self.needs_any):
             missing += (" or ".join(self.needs_any),)
         return missing
+
+
+# An account at this pace that falls silent for a day has missed what comes by chance once in twenty (exp(-3)).
+REGULAR_SESSIONS = 3
 
 
 def ramp(x: F64, *, low: float, high: float) -> F64:
@@ -154,30 +171,78 @@ def wilson_lower(hits: F64, trials: F64, *, z: float = 2.0) -> F64:
     return np.where(trials > 0, np.maximum((centre - spread) / (1 + z * z / n), 0.0), 0.0)
 
 
-# If a pool is a campaign, four of five members do what the signature looks for; the
-# fifth is young, or mixes in cover traffic.
-CAMPAIGN_RATE = 0.8
+def wilson_upper(hits: F64, trials: F64, *, z: float = 2.0) -> F64:
+    """Bound a share from above (Wilson 1927); 1 where nothing was tried.
+
+    >>> round(float(wilson_upper(np.array([0.0]), np.array([8.0]))[0]), 3)
+    0.333
+    """
+    return 1.0 - wilson_lower(trials - hits, trials, z=z)
+
+
+# Where a campaign shows a habit, seven of ten members do: between nearly all of a pure pool and the half that
+# is left when half of the traffic is cover.
+CAMPAIGN_RATE = 0.7
 BASE_RATE_MIN = 0.02
+BASE_RATE_MAX = 0.95
 UNITS_MIN = 6.0
+# A third of what tells accounts apart is their application: m customers of one count as 3 m / (m + 2) strangers,
+# never as more than three.
+ALIKE = 1 / 3
+
+
+def fires_or_quiet(fires: Bools, *, judged: Bools) -> F64:
+    """Write an account signature's answer: 1 fires, -1 quiet, 0 where it could not judge.
+
+    >>> fires_or_quiet(np.array([True, False, True]), judged=np.array([True, True, False])).tolist()
+    [1.0, -1.0, 0.0]
+    """
+    return np.where(judged, np.where(fires, 1.0, -1.0), 0.0)
 
 
 def pooled(signature: Signature, view: LinkView) -> Answer:
     """Turn an account signature's firings over a pool's members into evidence about the pool.
 
     The log-likelihood ratio of `k` of `m` members firing under `CAMPAIGN_RATE`
-    against the population's own rate (the pool's members left out), capped: members
-    of one program are not independent, so no count of them may outvote a family.
+    against the population's own rate (by its upper bound, the pool's members left out),
+    with two corrections, and capped at the signature's strength.
+
+    Members of one program are not independent: what they send and get is its doing,
+    in an honest application as in a campaign. So they count as the strangers that
+    `ALIKE` leaves of them, and a middling excess stays a mild one however many share it.
+
+    Absence of one habit is not innocence: there are two kinds of harvest, plain
+    harvesting demands no reasoning, judges want short answers, pools are warmed up.
+    Of campaigns only the part `habit_share` shows the habit, the rest looks like the
+    population, so the evidence is ln(1 - habit_share + habit_share * ratio). Whether to
+    show it is the attacker's choice: who knows the detector drops it, and must gain
+    nothing by that. So it counts against a pool only where every campaign must show it
+    (`habit_share` 1), and is 0 otherwise. A member that the signature could not judge
+    (too few requests, a field its gateway does not send) counts neither way; where the
+    population's rate is unknown the answer is 0.
     """
     k, m, base = view.fired[signature.id]
-    p0 = np.clip(base, BASE_RATE_MIN, 0.95)
+    known = (m >= UNITS_MIN) & np.isfinite(base)
+    p0 = np.clip(np.where(known, base, 1.0), BASE_RATE_MIN, BASE_RATE_MAX)
     p1 = np.maximum(CAMPAIGN_RATE, p0)
-    ratio = k * np.log(p1 / p0) + (m - k) * np.log((1 - p1 + 1e-9) / (1 - p0))
-    log_odds = np.where(m >= UNITS_MIN, np.clip(ratio, -signature.log_odds_max / 2, signature.log_odds_max), 0.0)
     share = np.divide(k, m, out=np.zeros_like(k), where=m > 0)
+    strangers = m / (1.0 + np.maximum(m - 1.0, 0.0) * ALIKE)
+    fires, quiet = np.log(p1 / p0), np.log((1.0 - p0) / (1.0 - p1))
+    ratio = strangers * (share * fires - (1.0 - share) * quiet)
+    # At this share the two hypotheses explain the pool equally well.
+    even = np.divide(quiet, fires + quiet, out=np.full(k.shape, np.nan), where=known & (fires > 0))
+    shown = np.log(signature.habit_share) + ratio
+    hidden = np.log(max(1.0 - signature.habit_share, np.finfo(float).tiny))
+    floor = -signature.log_odds_max if signature.habit_share >= 1.0 else 0.0
+    evidence = np.clip(np.logaddexp(shown, hidden), floor, signature.log_odds_max)
     facts = {
         "members_firing_share": FactColumn(
-            value=share, unit="share", threshold=BASE_RATE_MIN, lower=wilson_lower(k, m), baseline=p0
+            value=np.where(m > 0, share, np.nan),
+            unit="share",
+            threshold=even,
+            lower=wilson_lower(k, m),
+            baseline=np.where(known, p0, np.nan),
         ),
         "members_judged": FactColumn(value=m, unit="organisations", threshold=UNITS_MIN),
     }
-    return Answer(np.round(log_odds, 6), facts)
+    return Answer(np.where(known, evidence, 0.0).round(6), facts)

@@ -74,6 +74,31 @@ def add(registers, row, digest):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def place(digest, registers):  # type: ignore[no-untyped-def]
+    """The register and the rank of a digest (uint64) in a sketch of so many registers; rank 0 for 0, which is absent.
+
+    For who adds one digest to many rows: `raise_to` is then all there is to do for each.
+    """
+    one = np.uint64(1)
+    m = np.uint64(registers)
+    at = np.int64(digest & (m - one))
+    if digest == np.uint64(0):
+        return at, np.uint8(0)
+    rank = 1
+    bit = one << np.uint64(63)
+    while bit >= m and digest & bit == np.uint64(0):
+        bit >>= one
+        rank += 1
+    return at, np.uint8(rank)
+
+
+@kernel
+def raise_to(registers, row, at, rank):  # type: ignore[no-untyped-def]
+    """Add what `place` placed to `registers[row]`."""
+    registers[row, at] = max(registers[row, at], rank)
+
+
+@kernel
 def merge(registers, row, other, other_row):  # type: ignore[no-untyped-def]
     """Merge `other[other_row]` into `registers[row]`; both uint8 (rows, m) of the same m."""
     for at in range(registers.shape[1]):

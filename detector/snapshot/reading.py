@@ -21,7 +21,7 @@ from detector.config import Settings, config_hash
 from detector.frames import NUM, FrameError, unwire
 from detector.index import KeyIndex
 from detector.judge import Judge
-from detector.links import POOL_K, POOL_REGISTERS, SMALL_K, L, P
+from detector.link_columns import POOL_K, POOL_REGISTERS, SMALL_K, L, P
 from detector.panes import Pane
 from detector.snapshot.state import (
     DIGEST_BYTES,
@@ -122,7 +122,9 @@ def _restore_tree(judge: Judge, state: State) -> None:
     judge.model.restore(
         np.array(state.masses, np.int64), counter=state.model_counter, first_window=state.model_first_window
     )
-    judge.cases.ledger, judge.cases.allow, judge.cases.closed_members = state.ledger, state.allow, state.closed_members
+    judge.cases.ledger, judge.cases.desk, judge.cases.outlet = state.ledger, state.desk, state.outlet
+    judge.cases.freshness, judge.cases.closed_members = state.freshness, state.closed_members
+    judge.buffer.late_by_pane = state.late_by_pane
     judge.cases.campaigns = {c.number: c for c in state.campaigns}
     judge.cases.outputs = [o for held in state.outputs for o in (held.alert, held.decision) if o is not None]
     judge.buffer.refused = state.refused

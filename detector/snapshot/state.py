@@ -18,12 +18,15 @@ from detector import hashing
 from detector.accounts import A
 from detector.campaigns import Campaign, Joined
 from detector.decision import Lease, Ledger
-from detector.frames import COVERED_FIELDS, ID, NUM, Flag
+from detector.desk import Desk, Waiting
+from detector.frames import COVERED_FIELDS, ID, NUM, Entry, Flag
 from detector.judge import Judge
-from detector.links import KINDS, L, P
+from detector.link_columns import KINDS, L, P
 from detector.operators import AllowEntry
 from detector.panes import Refused
-from detector.records import Alert, Decision, DetectorError, Member
+from detector.policy import Freshness
+from detector.publishing import Outlet
+from detector.records import Alert, Approval, Decision, DetectorError, Member
 from detector.signatures.registry import ACCOUNT_SIGNATURES
 
 Column = tuple[str, npt.NDArray[Any], Any]  # name, array, the rows of it that are used
@@ -106,7 +109,10 @@ class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     model_first_window: bool
     ledger: Ledger
     campaigns: list[Campaign]
-    allow: list[AllowEntry]
+    desk: Desk
+    freshness: Freshness
+    outlet: Outlet
+    late_by_pane: dict[int, int]
     recent: bytes
     outputs: list[HeldOutput]
     closed_members: list[Member]
@@ -114,7 +120,10 @@ class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 # Whoever renames, adds or moves one of these changes what the stored numbers mean.
 _NAMED = (A, L, P, ID, NUM, Flag)
-_STRUCTS = (State, HeldSource, HeldIndex, Campaign, Joined, Lease, Ledger, Alert, Decision, Member, AllowEntry)
+_STRUCTS = (
+    *(State, HeldSource, HeldIndex, Campaign, Joined, Lease, Ledger, Alert, Decision, Member, AllowEntry),
+    *(Desk, Waiting, Entry, Approval, Freshness, Outlet),
+)
 LAYOUT = hashing.content_digest(
     repr(
         [

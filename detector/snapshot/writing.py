@@ -132,7 +132,10 @@ def _state(judge: Judge) -> State:
         # A sorted list is a heap, and tuples leave a heap in their own order, whatever its layout.
         ledger=msgspec.structs.replace(judge.cases.ledger, ends=sorted(judge.cases.ledger.ends)),
         campaigns=list(judge.cases.campaigns.values()),
-        allow=judge.cases.allow,
+        desk=judge.cases.desk,
+        freshness=judge.cases.freshness,
+        outlet=judge.cases.outlet,
+        late_by_pane=dict(sorted(judge.buffer.late_by_pane.items())),
         recent=_recent(judge),
         outputs=[HeldOutput(alert=o) if isinstance(o, Alert) else HeldOutput(decision=o) for o in judge.cases.outputs],
         closed_members=judge.cases.closed_members,

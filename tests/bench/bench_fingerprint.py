@@ -1,6 +1,7 @@
 """How well pools of prompts come to share a fingerprint, how rarely strangers do, and how fast.
 
-Run: `python -m tests.bench.bench_fingerprint [--pools N]`. Prints tables, asserts nothing.
+Run: `python -m tests.bench.bench_fingerprint [--full] [--pools N]`. Prints tables, asserts nothing;
+the shares that are held against bars are those of --full (30 pools per cell).
 
 Method. Texts held back: human prompts whose id hashes to the test half; the parameters of
 the shingle ranks were compared on the other half. Not held back: the published harvest
@@ -39,6 +40,7 @@ PROMPT_CHARS = (200, 400, 800, 1500, 3000, 6000)
 POSITIONS = ("head", "tail", "system", "between paragraphs", "inside running text")
 JOINERS = (" ", "\n", "\n\n")
 POOL_PROMPTS = 40
+POOLS = (5, 30)  # per cell: to look at, to hold against a bar
 SLOT = re.compile(r"\$?\{[^{}\n]{1,40}\}")
 SPEED_CHARS = 1400
 SPEED_ROWS = 20_000
@@ -245,8 +247,11 @@ def speed() -> None:
 def main() -> None:
     """Print every table."""
     parser = argparse.ArgumentParser(description="Measure fingerprints on prompts held back.")
-    parser.add_argument("--pools", type=int, default=30, help="pools per cell")
-    pools = parser.parse_args().pools
+    parser.add_argument("--full", action="store_true", help=f"{POOLS[1]} pools per cell, not {POOLS[0]}")
+    parser.add_argument("--pools", type=int, default=0, help="pools per cell")
+    options = parser.parse_args()
+    pools = options.pools or POOLS[options.full]
+    print(f"bench_fingerprint: {pools} pools per cell")
     speed()
     published_pools()
     filled_templates()

@@ -1,7 +1,7 @@
 """Nanoseconds per sketch update, as a ratio to a plain NumPy column add of the same run.
 
 Floor: `numpy.add.at(totals, rows, weights)`, one integer added to one row per event.
-Run: `python -m tests.bench.bench_sketches [--events N] [--rows N]`.
+Run: `python -m tests.bench.bench_sketches [--full] [--events N] [--rows N]`.
 Each figure is the best of five passes over the same columns, after a first that
 compiles and fills the sketches: so this is the steady state, and with many rows
 mostly the price of memory. Compare ratios, not figures of other runs.
@@ -93,17 +93,19 @@ def cases(c: Columns, *, rows: int) -> dict[str, Callable[[], object]]:
 def main() -> None:
     """Print the floor and each sketch's cost beside it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--full", action="store_true", help="ten million events")
+    parser.add_argument("--events", type=int, default=0)
     parser.add_argument("--rows", type=int, default=100_000)
     arguments = parser.parse_args()
-    c = columns(arguments.events, rows=arguments.rows)
+    events = arguments.events or (10_000_000 if arguments.full else 1_000_000)
+    c = columns(events, rows=arguments.rows)
     totals = np.zeros(arguments.rows, np.int64)
     floor = best_seconds(lambda: np.add.at(totals, c.rows, c.weights))
-    print(f"{arguments.events:,} events over {arguments.rows:,} rows")
-    print(f"{'NumPy column add (the floor)':36} {floor / arguments.events * 1e9:7.1f} ns   1.0")
+    print(f"{events:,} events over {arguments.rows:,} rows")
+    print(f"{'NumPy column add (the floor)':36} {floor / events * 1e9:7.1f} ns   1.0")
     for name, work in cases(c, rows=arguments.rows).items():
         seconds = best_seconds(work)
-        print(f"{name:36} {seconds / arguments.events * 1e9:7.1f} ns {seconds / floor:5.1f}")
+        print(f"{name:36} {seconds / events * 1e9:7.1f} ns {seconds / floor:5.1f}")
 
 
 if __name__ == "__main__":

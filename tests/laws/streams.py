@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 
 from detector import hashing, records
 from detector.config import DecisionSettings, Settings, TableSettings
-from detector.encode import encode
+from detector.encode import encode, encode_operators
 from detector.events import EventBatch, event_batch
-from detector.frames import Frame
+from detector.frames import Frame, OperatorFrame
 from detector.judge import Judge
+from detector.operators import AllowEntry, Command, Control, OperatorRecord, Received
 from detector.snapshot import snapshot
+from detector.vocabulary import OperatorKind
 
 KEY = hashing.DEVELOPMENT_KEY
 TENANT = "default"
@@ -53,10 +55,14 @@ Event = dict[str, Any]
 
 
 class Stream(NamedTuple):
-    """Event batches by source, in order of arrival, and their rows' ingest times where they have any."""
+    """Event batches by source, in order of arrival, and their rows' ingest times where they have any.
+
+    `orders` are recorded operators' records, known from the start, that act in their time.
+    """
 
     batches: dict[str, EventBatch]
     ingest_ms: dict[str, npt.NDArray[np.int64]] = {}  # noqa: RUF012 - never written to
+    orders: tuple[Received, ...] = ()
 
 
 class Range(NamedTuple):
@@ -154,7 +160,7 @@ def _ordinary(rng: random.Random, count: int) -> list[Event]:
         shared: Event = {"sdk_name": rng.choice(["sdk-a", "sdk-b", "sdk-c"])}
         shared["account_tier"] = rng.choice(["free", "enterprise"])
         created = START_MS - rng.randrange(30, 900) * 24 * HOUR_MS
-        for item in range(rng.choice([1, 2, 7, 14])):
+        for item in range(rng.choice([1, 2, 14, 28])):
             fields: Event = {
                 "org_id": f"o-{account}",
                 "account_created_at": created,
@@ -191,18 +197,66 @@ def _disturb(rng: random.Random, events: list[Event]) -> list[Event]:
     return [e for _, _, e in sorted(arrivals, key=lambda a: a[:2])]
 
 
+def received(record: OperatorRecord, ingest_ms: int) -> Received:
+    """A record as the broker appended it at `ingest_ms`."""
+    kinds: dict[type, OperatorKind] = {AllowEntry: "allow", Command: "command", Control: "control"}
+    return Received(kinds[type(record)], record, ingest_ms)
+
+
+def command(name: str, ingest_ms: int, **fields: Any) -> Received:
+    """A command of kim's."""
+    made = Command(command=name, tenant=TENANT, by="kim", reason="", at=ingest_ms, **fields)  # type: ignore[arg-type]
+    return received(made, ingest_ms)
+
+
+def switch(enforcement: str, ingest_ms: int) -> Received:
+    """The kill switch, turned."""
+    made = Control(enforcement=enforcement, since=ingest_ms, by="kim", reason="drill")  # type: ignore[arg-type]
+    return received(made, ingest_ms)
+
+
+def exemption(scope: str, value: str, ingest_ms: int, *, end_ms: int, signatures: tuple[str, ...] = ()) -> Received:
+    """An allow-list entry."""
+    made = AllowEntry(
+        tenant=TENANT,
+        scope=scope,  # type: ignore[arg-type]
+        value=value,
+        owner="kim",
+        reason="evaluation",
+        signatures=signatures,
+        expires_at=end_ms,
+    )
+    return received(made, ingest_ms)
+
+
+def _orders(rng: random.Random) -> tuple[Received, ...]:
+    """A revoke, exemptions, an added lease and a drill, somewhere in the harvest's second half."""
+    at = [START_MS + rng.randrange(150, 300) * MINUTE_MS + rng.randrange(MINUTE_MS) for _ in range(6)]
+    drill = START_MS + 240 * MINUTE_MS + 1
+    return (
+        command("revoke", at[0], scope="account", value="h-1"),
+        exemption("org", "ho-2", at[1], end_ms=at[1] + 2 * HOUR_MS),
+        exemption("payment_fp", "card-1", at[2], end_ms=at[2] + HOUR_MS, signatures=("c1_shared_template",)),
+        command("add", at[3], scope="account", value="a-1", action="throttle", expires_at=at[3] + HOUR_MS),
+        command("revoke", at[4], scope="account", value="nobody"),
+        switch("off", drill),
+        switch("on", drill + 20 * MINUTE_MS),
+    )
+
+
 @cache
 def world(seed: int, *, sources: int, disturbed: bool = True) -> Stream:
-    """Nine hours of 24 ordinary accounts, dealt out to sources; for the first five, 16 more harvest."""
+    """Nine hours of 48 ordinary accounts, dealt out to sources; for the first five, 20 more harvest."""
     rng = random.Random(seed)
-    events = sorted(_harvest(rng, 16) + _ordinary(rng, 24), key=lambda e: e["event_time"])
+    events = sorted(_harvest(rng, 20) + _ordinary(rng, 48), key=lambda e: e["event_time"])
     for number, e in enumerate(events):
         e["event_id"] = f"e-{number}"
     arrivals = _disturb(rng, events) if disturbed else events
     dealt: dict[str, list[Event]] = {f"s-{i}": [] for i in range(sources)}
     for e in arrivals:
         dealt[f"s-{rng.randrange(sources)}"].append(e)
-    return Stream({name: batch_of(held) for name, held in dealt.items()})
+    orders = _orders(random.Random(seed)) if seed % 2 else ()
+    return Stream({name: batch_of(held) for name, held in dealt.items()}, orders=orders)
 
 
 def hostile(account: npt.NDArray[np.int64], *, sharing: int, step_ms: int, from_ms: int = START_MS) -> EventBatch:
@@ -309,8 +363,18 @@ def frame_of(stream: Stream, step: Range) -> Frame:
     return frame
 
 
+def orders_of(stream: Stream) -> OperatorFrame:
+    """A stream's recorded orders as one frame."""
+    numbered = list(enumerate(stream.orders))
+    return encode_operators(
+        numbered, tenant=TENANT, source="operators", first=0, stop=len(numbered), key=KEY, timed=True
+    )
+
+
 def judge_for(stream: Stream, *, settings: Settings = SETTINGS) -> Judge:
-    return Judge(TENANT, tuple(stream.batches), settings)
+    judge = Judge(TENANT, tuple(stream.batches), settings)
+    judge.operate(orders_of(stream))
+    return judge
 
 
 def feed(judge: Judge, stream: Stream, steps: Iterable[Step]) -> Iterator[bytes]:

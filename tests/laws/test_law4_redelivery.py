@@ -1,12 +1,28 @@
 """Law 4: at-least-once delivery, exactly-once state; a hole stops the judge."""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.panes import GapError
 from detector.snapshot import snapshot
-from tests.laws.streams import KEY, STREAMS, WORLDS, Range, Stream, ends, feed, frame_of, judge_for, run, whole, world
+from tests.laws.streams import (
+    KEY,
+    STREAMS,
+    WORLDS,
+    Range,
+    Stream,
+    ends,
+    feed,
+    frame_of,
+    judge_for,
+    orders_of,
+    outcome,
+    run,
+    whole,
+    world,
+)
 
 LAW = settings(deadline=None, derandomize=True, max_examples=25)
 
@@ -48,6 +64,20 @@ def test_a_hole_stops_the_judge_and_leaves_its_state_alone(stream: Stream, data:
     assert snapshot(judge, key=KEY) == before
 
 
+def test_operators_records_delivered_twice_count_once_and_a_hole_stops_the_judge() -> None:
+    stream = world(1, sources=1)
+    whole_frame = orders_of(stream)
+    first = msgspec.structs.replace(whole_frame, stop=3, entries=whole_frame.entries[:3])
+    judge = judge_for(stream._replace(orders=()))
+    for frame in (first, whole_frame, first):
+        judge.operate(frame)
+    steps = [*whole(stream), *ends(stream)]
+    assert outcome(judge, feed(judge, stream, steps)) == run(stream, steps)
+    beyond = msgspec.structs.replace(whole_frame, first=9, stop=12)
+    with pytest.raises(GapError, match="operators' records end at 7, the next begin at 9"):
+        judge.operate(beyond)
+
+
 def test_a_frame_of_an_unknown_source_stops_the_judge() -> None:
     stream = world(0, sources=2)
     judge = judge_for(Stream({"s-0": stream.batches["s-0"]}))
@@ -58,7 +88,7 @@ def test_a_frame_of_an_unknown_source_stops_the_judge() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_an_event_on_two_sources_counts_once(seed: int) -> None:
     once = world(seed, sources=1)
-    twice = Stream({"s-0": once.batches["s-0"], "s-1": once.batches["s-0"]})
+    twice = once._replace(batches={"s-0": once.batches["s-0"], "s-1": once.batches["s-0"]})
     expected = run(once, [*whole(once), *ends(once)])
     found = run(twice, [*whole(twice), *ends(twice)])
     assert found.outputs == expected.outputs

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from detector.cases import RECENT_ROWS_MAX
 from detector.judge import Judge
-from detector.links import SMALL_K
+from detector.link_columns import SMALL_K
 from detector.snapshot import restore, snapshot
 from tests.laws.streams import KEY, MINUTE_MS, START_MS, TIGHT, Range, Stream, feed, hostile, judge_for
 

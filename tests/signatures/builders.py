@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from detector.links import KINDS, TEXT_KINDS
+from detector.link_columns import KINDS, TEXT_KINDS
 from detector.signatures.contract import AccountView, Answer, LinkView, Signature, pooled
 from detector.signatures.registry import ACCOUNT_SIGNATURES
 
@@ -34,6 +34,7 @@ ORDINARY_ACCOUNT: Mapping[str, float] = {
     "elicited": 6.0,
     "elicitation_known": 120.0,
     "capped_share": 0.02,
+    "finish_known": 120.0,
     "lower_share": 0.3,
     "tool_share": 0.1,
     "template_share_lower": 0.1,
@@ -56,6 +57,7 @@ ORDINARY_POOL: Mapping[str, float] = {
     "orgs_lower": 26.0,
     "subnets": 30.0,
     "subnets_lower": 26.0,
+    "subnets_upper": 34.0,
     "payments": 30.0,
     "payments_upper": 34.0,
     "prompts": 3_600.0,
@@ -63,15 +65,21 @@ ORDINARY_POOL: Mapping[str, float] = {
     "texts": 4_000.0,
     "members": 40.0,
     "units": 30.0,
+    "paying": 30.0,
+    "programmed": 30.0,
     "program_share": 0.2,
     "purity": 0.2,
     "rate_members": 30.0,
     "rate_log_sd": 1.8,
+    "run_gaps": 900.0,
+    "run_log_sd": 1.1,
+    "rate_noise": 0.1,
     "young": 2.0,
     "age_known": 30.0,
     "young_base": 0.1,
-    "gone": 4.0,
-    "born": 2.0,
+    "alive": 36.0,
+    "gone": 2.0,
+    "born": 1.0,
     "single_share": 0.4,
     "tool_share": 0.1,
     "elicited_share": 0.05,

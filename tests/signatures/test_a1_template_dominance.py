@@ -6,14 +6,14 @@ from detector.signatures.a1_template_dominance import (
     DISTINCT_SHARE_MIN,
     REQUESTS_MIN,
     SIGNATURE,
-    TEMPLATE_SHARE_MIN,
+    TEMPLATES_SHARE_MIN,
 )
 from tests.signatures.builders import judge, judge_pool
 
 PIPELINE: dict[str, Any] = {
     "requests": 10 * REQUESTS_MIN,
     "texts": 10 * REQUESTS_MIN,
-    "template_share_lower": (1 + TEMPLATE_SHARE_MIN) / 2,
+    "template_share_lower": (1 + TEMPLATES_SHARE_MIN) / 2,
     "prompts_distinct_lower": 10 * REQUESTS_MIN * (1 + DISTINCT_SHARE_MIN) / 2,
 }
 
@@ -29,12 +29,12 @@ def test_fires_from_its_least_evidence_on() -> None:
 
 
 def test_quiet_on_a_person_who_mixes_tasks() -> None:
-    assert judge(SIGNATURE) == 0.0
+    assert judge(SIGNATURE) == -1.0
 
 
 def test_quiet_on_a_nightly_evaluation_that_repeats_its_items() -> None:
     repeated = PIPELINE["texts"] * DISTINCT_SHARE_MIN / 2
-    assert judge(SIGNATURE, **PIPELINE | {"prompts_distinct_lower": repeated}) == 0.0
+    assert judge(SIGNATURE, **PIPELINE | {"prompts_distinct_lower": repeated}) == -1.0
 
 
 def test_quiet_on_a_rag_service_of_one_organisation() -> None:
@@ -44,8 +44,14 @@ def test_quiet_on_a_rag_service_of_one_organisation() -> None:
 
 
 def test_evaded_by_a_paraphrase_per_request() -> None:
-    assert judge(SIGNATURE, **PIPELINE | {"template_share_lower": 1 / REQUESTS_MIN}) == 0.0
+    assert judge(SIGNATURE, **PIPELINE | {"template_share_lower": 1 / REQUESTS_MIN}) == -1.0
 
 
 def test_evaded_by_enough_cover_traffic() -> None:
-    assert judge(SIGNATURE, **PIPELINE | {"template_share_lower": 0.9 * TEMPLATE_SHARE_MIN}) == 0.0
+    assert judge(SIGNATURE, **PIPELINE | {"template_share_lower": 0.9 * TEMPLATES_SHARE_MIN}) == -1.0
+
+
+def test_cannot_judge_an_account_whose_exact_prompts_are_unknown() -> None:
+    assert judge(SIGNATURE, **PIPELINE | {"texts": 0, "prompts_distinct_lower": 0}) == 0.0
+    # One known prompt among many is no ever new item.
+    assert judge(SIGNATURE, **PIPELINE | {"texts": 1, "prompts_distinct_lower": 1}) == 0.0

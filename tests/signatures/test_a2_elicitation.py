@@ -16,14 +16,14 @@ def test_fires_from_its_least_evidence_on() -> None:
 
 
 def test_quiet_on_a_person_who_asks_for_steps_now_and_then() -> None:
-    assert judge(SIGNATURE) == 0.0
+    assert judge(SIGNATURE) == -1.0
 
 
 def test_quiet_while_the_share_could_still_be_chance() -> None:
     # The same share accuses over many requests and not over few: the bound decides.
     share = 1.4 * ELICITED_SHARE_MIN
     assert judge(SIGNATURE, elicited=share * MANY, elicitation_known=MANY) == 1.0
-    assert judge(SIGNATURE, elicited=share * SCORED_MIN, elicitation_known=SCORED_MIN) == 0.0
+    assert judge(SIGNATURE, elicited=share * SCORED_MIN, elicitation_known=SCORED_MIN) == -1.0
 
 
 def test_quiet_on_a_tutor_where_everybody_asks_for_steps() -> None:
@@ -31,7 +31,7 @@ def test_quiet_on_a_tutor_where_everybody_asks_for_steps() -> None:
     share = 1.1 * ELICITED_SHARE_MIN
     asked = {"elicited": share * 1e6, "elicitation_known": 1e6}
     assert judge(SIGNATURE, **asked, elicited_base=0.0) == 1.0
-    assert judge(SIGNATURE, **asked, elicited_base=base) == 0.0
+    assert judge(SIGNATURE, **asked, elicited_base=base) == -1.0
 
 
 def test_quiet_on_explainability_logs_of_one_regulated_organisation() -> None:
@@ -44,8 +44,8 @@ def test_a_population_that_elicits_much_cannot_blind_it() -> None:
 
 
 def test_evaded_by_plain_harvesting_and_trace_inversion() -> None:
-    assert judge(SIGNATURE, elicited=0, elicitation_known=MANY) == 0.0
+    assert judge(SIGNATURE, elicited=0, elicitation_known=MANY) == -1.0
 
 
-def test_abstains_where_the_gateway_scores_nothing() -> None:
+def test_cannot_judge_where_the_gateway_scores_nothing() -> None:
     assert judge(SIGNATURE, elicited=0, elicitation_known=0) == 0.0

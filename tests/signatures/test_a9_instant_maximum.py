@@ -19,7 +19,7 @@ def test_fires_on_an_account_bought_to_be_used() -> None:
 
 
 def test_quiet_on_a_newcomer_who_tries_first() -> None:
-    assert judge(SIGNATURE, **BOUGHT | {"first_hour": PEAK * FIRST_HOUR_SHARE_MIN / 3}) == 0.0
+    assert judge(SIGNATURE, **BOUGHT | {"first_hour": PEAK * FIRST_HOUR_SHARE_MIN / 3}) == -1.0
 
 
 def test_quiet_on_an_old_account_that_the_log_sees_for_the_first_time() -> None:
@@ -43,4 +43,10 @@ def test_quiet_where_the_age_is_unknown() -> None:
 
 def test_evaded_by_warming_accounts_up() -> None:
     assert judge(SIGNATURE, **BOUGHT | {"age_ms": NEW_MS + 1}) == 0.0
-    assert judge(SIGNATURE, **BOUGHT | {"first_hour": 1.0}) == 0.0
+    assert judge(SIGNATURE, **BOUGHT | {"first_hour": 1.0}) == -1.0
+
+
+def test_old_accounts_do_not_make_new_ones_look_rare() -> None:
+    # It cannot judge an old account, so the base rate is that of newcomers and youth alone says nothing.
+    assert judge(SIGNATURE, **BOUGHT | {"age_ms": NEW_MS + 1}) == 0.0
+    assert judge_pool(SIGNATURE, firing=18, judged=20, base=0.9) == 0.0

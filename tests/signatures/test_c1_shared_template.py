@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from detector.links import TEXT_KINDS
+from detector.link_columns import TEXT_KINDS
 from detector.signatures.c1_shared_template import (
+    BLIND_COST,
     OLD_MS,
     ORGS_FULL,
     ORGS_MIN,
@@ -80,6 +81,21 @@ def test_quiet_on_a_coding_harness_that_a_tenth_of_all_accounts_has_run_for_long
 
 def test_quiet_on_a_class_behind_one_prefix() -> None:
     assert judge(SIGNATURE, **POOL | {"subnets_lower": SUBNETS_MIN - 1}) == 0.0
+
+
+def test_works_without_addresses_and_counts_less() -> None:
+    blind = {"subnets": 0, "subnets_lower": 0, "subnets_upper": 0}
+    assert judge(SIGNATURE, **POOL | blind) == SIGNATURE.log_odds_max - BLIND_COST
+    # The rest is asked for as ever.
+    assert judge(SIGNATURE, **POOL | blind | {"orgs_lower": ORGS_MIN - 1}) == 0.0
+
+
+def test_works_without_client_settings_as_at_the_least_share() -> None:
+    unknown = judge(SIGNATURE, **POOL | {"programmed": 0, "program_share": 0})
+    assert unknown == judge(SIGNATURE, **POOL | {"program_share": PROGRAM_SHARE_MIN})
+    assert 0.0 < unknown < SIGNATURE.log_odds_max
+    # Known for some: those decide, and the others count against.
+    assert judge(SIGNATURE, **POOL | {"programmed": 3, "program_share": 0.1}) == 0.0
 
 
 def test_counts_by_lower_bounds_only() -> None:

@@ -18,8 +18,10 @@ QUEUE: dict[str, Any] = {
     "rate_members": 8 * MEMBERS_MIN,
     "orgs_lower": 8 * MEMBERS_MIN,
     "rate_log_sd": FULL_SD / 2,
+    "rate_noise": FULL_SD**2 / 4,
     "texts": TEXTS,
     "prompts": TEXTS,
+    "prompts_lower": 0.95 * TEXTS,
 }
 
 
@@ -36,7 +38,7 @@ def test_quiet_between_even_and_uneven() -> None:
 
 
 def test_few_members_prove_neither_evenness_nor_its_absence() -> None:
-    few, many = {"rate_members": MEMBERS_MIN}, {"rate_members": 100 * MEMBERS_MIN}
+    few, many = {"rate_members": MEMBERS_MIN}, {"rate_members": 1_000 * MEMBERS_MIN}
     even, uneven = {"rate_log_sd": 0.8 * EVEN_SD}, {"rate_log_sd": 1.2 * EVEN_SD}
     assert judge(SIGNATURE, **QUEUE | even | few) == 0.0 < judge(SIGNATURE, **QUEUE | even | many)
     assert judge(SIGNATURE, **QUEUE | uneven | few) == 0.0 > judge(SIGNATURE, **QUEUE | uneven | many)
@@ -48,7 +50,7 @@ def test_quiet_on_a_sharded_job_of_one_payer() -> None:
 
 
 def test_quiet_on_evaluators_who_all_run_the_same_items() -> None:
-    assert judge(SIGNATURE, **QUEUE | {"prompts": TEXTS / QUEUE["rate_members"]}) == 0.0
+    assert judge(SIGNATURE, **QUEUE | {"prompts_lower": TEXTS / QUEUE["rate_members"]}) == 0.0
 
 
 def test_evaded_by_skewed_dispatch() -> None:
@@ -56,7 +58,7 @@ def test_evaded_by_skewed_dispatch() -> None:
 
 
 def test_evaded_by_repeating_items() -> None:
-    assert judge(SIGNATURE, **QUEUE | {"prompts": TEXTS * DISTINCT_SHARE_MIN / 2}) == 0.0
+    assert judge(SIGNATURE, **QUEUE | {"prompts_lower": TEXTS * DISTINCT_SHARE_MIN / 2}) == 0.0
 
 
 def test_speaks_of_texts_only() -> None:
@@ -65,3 +67,16 @@ def test_speaks_of_texts_only() -> None:
 
 def test_abstains_where_rates_are_unknown() -> None:
     assert judge(SIGNATURE, **QUEUE | {"rate_log_sd": NAN}) == 0.0
+
+
+def test_rates_known_too_badly_to_differ_are_not_even() -> None:
+    # Few sessions each: the noise explains all of the spread, whatever the rates.
+    noisy = {"rate_log_sd": 0.0, "rate_noise": 0.5, "rate_members": 2 * MEMBERS_MIN}
+    assert judge(SIGNATURE, **QUEUE | noisy) < LOG_ODDS_MAX
+    assert judge(SIGNATURE, **QUEUE | noisy | {"rate_members": MEMBERS_MIN}) < LOG_ODDS_MAX / 4
+    assert judge(SIGNATURE, **QUEUE | noisy | {"rate_noise": 0.01}) == LOG_ODDS_MAX
+
+
+def test_abstains_without_prompt_fingerprints() -> None:
+    assert judge(SIGNATURE, **QUEUE | {"texts": 0, "prompts": 0, "prompts_lower": 0}) == 0.0
+    assert "prompt_fp" in SIGNATURE.missing(frozenset({"template_fp"}))

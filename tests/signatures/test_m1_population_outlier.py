@@ -9,7 +9,7 @@ def test_fires_on_an_account_unlike_the_rest() -> None:
 
 
 def test_quiet_on_an_ordinary_account() -> None:
-    assert judge(SIGNATURE) == 0.0
+    assert judge(SIGNATURE) == -1.0
 
 
 def test_abstains_where_the_model_has_not_scored() -> None:
@@ -17,10 +17,10 @@ def test_abstains_where_the_model_has_not_scored() -> None:
 
 
 def test_quiet_on_a_rare_but_honest_workload() -> None:
-    # One translator of ancient laws is an outlier; alone it is no pool, among others it is outvoted.
+    # One translator of ancient laws is an outlier; alone it is no pool, among others it is one of many.
     assert judge(SIGNATURE, model_score=1.0) == 1.0
     assert judge_pool(SIGNATURE, firing=1, judged=1, base=0.1) == 0.0
-    assert judge_pool(SIGNATURE, firing=1, judged=20, base=0.1) < 0.0
+    assert judge_pool(SIGNATURE, firing=1, judged=20, base=0.1) == 0.0
 
 
 def test_never_carries_a_verdict() -> None:
@@ -30,5 +30,5 @@ def test_never_carries_a_verdict() -> None:
 
 def test_evaded_by_attackers_who_are_the_majority() -> None:
     # What most accounts do is what the model learns: the base rate swallows the pool.
-    assert judge(SIGNATURE, model_score=0.5) == 0.0
+    assert judge(SIGNATURE, model_score=0.5) == -1.0
     assert judge_pool(SIGNATURE, firing=10, judged=20, base=0.5) <= 0.0

@@ -2,11 +2,18 @@
 
 from typing import Any
 
-from detector.signatures.n1_crowded_prefix import ACCOUNTS_MIN, LOG_ODDS_MAX, PER_PREFIX_FULL, PER_PREFIX_MIN, SIGNATURE
+from detector.signatures.n1_crowded_prefix import LOG_ODDS_MAX, ORGS_MIN, PER_PREFIX_FULL, PER_PREFIX_MIN, SIGNATURE
 from tests.signatures.builders import judge
 
-ACCOUNTS = 20 * ACCOUNTS_MIN
-CROWD: dict[str, Any] = {"accounts_lower": ACCOUNTS, "subnets": ACCOUNTS / (2 * PER_PREFIX_FULL)}
+ORGS = 20 * ORGS_MIN
+
+
+def on(prefixes: float) -> dict[str, float]:
+    """Exactly known prefixes."""
+    return {"subnets": prefixes, "subnets_lower": prefixes, "subnets_upper": prefixes}
+
+
+CROWD: dict[str, Any] = {"orgs": ORGS, "orgs_lower": ORGS, **on(ORGS / (2 * PER_PREFIX_FULL))}
 
 
 def test_fires_fully_on_a_farm_behind_a_handful_of_prefixes() -> None:
@@ -14,8 +21,8 @@ def test_fires_fully_on_a_farm_behind_a_handful_of_prefixes() -> None:
 
 
 def test_grows_with_the_crowd() -> None:
-    half = ACCOUNTS * 2 / (PER_PREFIX_MIN + PER_PREFIX_FULL)
-    assert 0.0 < judge(SIGNATURE, **CROWD | {"subnets": half}) < LOG_ODDS_MAX
+    half = ORGS * 2 / (PER_PREFIX_MIN + PER_PREFIX_FULL)
+    assert 0.0 < judge(SIGNATURE, **CROWD | on(half)) < LOG_ODDS_MAX
 
 
 def test_quiet_on_customers_at_their_own_addresses() -> None:
@@ -23,7 +30,7 @@ def test_quiet_on_customers_at_their_own_addresses() -> None:
 
 
 def test_quiet_on_a_small_pool() -> None:
-    assert judge(SIGNATURE, accounts_lower=ACCOUNTS_MIN - 1, subnets=1) == 0.0
+    assert judge(SIGNATURE, orgs_lower=ORGS_MIN - 1, **on(1)) == 0.0
 
 
 def test_quiet_on_a_campus_behind_one_translated_address() -> None:
@@ -32,13 +39,22 @@ def test_quiet_on_a_campus_behind_one_translated_address() -> None:
 
 
 def test_evaded_by_a_residential_proxy_with_an_address_per_account() -> None:
-    assert judge(SIGNATURE, **CROWD | {"subnets": ACCOUNTS}) == 0.0
+    assert judge(SIGNATURE, **CROWD | on(ORGS)) == 0.0
 
 
 def test_quiet_where_addresses_are_unknown() -> None:
-    assert judge(SIGNATURE, **CROWD | {"subnets": 0}) == 0.0
+    assert judge(SIGNATURE, **CROWD | on(0)) == 0.0
 
 
 def test_cannot_satisfy_the_cross_account_rule() -> None:
     # Carriers crowd as well; a crowded prefix may support a verdict, never carry it.
     assert not SIGNATURE.cross_account
+
+
+def test_counts_organisations_and_not_their_accounts() -> None:
+    # One firm with five hundred keys behind its one exit.
+    assert judge(SIGNATURE, orgs=1, orgs_lower=1, accounts=500, accounts_lower=480, **on(1)) == 0.0
+
+
+def test_the_uncertain_count_of_prefixes_never_accuses() -> None:
+    assert judge(SIGNATURE, **CROWD | {"subnets_upper": ORGS}) == 0.0

@@ -5,7 +5,12 @@ from typing import Any
 from detector.signatures.n3_prefix_template import COLLISION_FULL, COLLISION_MIN, LOG_ODDS_MAX, ORGS_MIN, SIGNATURE
 from tests.signatures.builders import NAN, judge
 
-FARM: dict[str, Any] = {"kind": "subnet", "orgs_lower": 5 * ORGS_MIN, "template_collision": (1 + COLLISION_FULL) / 2}
+FARM: dict[str, Any] = {
+    "kind": "subnet",
+    "orgs_lower": 5 * ORGS_MIN,
+    "units": 5 * ORGS_MIN,
+    "template_collision": 1.0,
+}
 
 
 def test_fires_fully_on_a_subnet_farm() -> None:
@@ -37,3 +42,9 @@ def test_evaded_by_a_proxy_that_mixes_unrelated_customers_in() -> None:
 
 def test_quiet_where_no_member_has_a_template() -> None:
     assert judge(SIGNATURE, **FARM | {"template_collision": NAN}) == 0.0
+
+
+def test_a_few_that_agree_weigh_less_than_many() -> None:
+    few = judge(SIGNATURE, **FARM | {"units": ORGS_MIN})
+    assert 0.0 < few < LOG_ODDS_MAX
+    assert judge(SIGNATURE, **FARM | {"units": ORGS_MIN, "template_collision": COLLISION_MIN}) == 0.0

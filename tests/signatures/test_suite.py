@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 
 from detector.config import VerdictSettings
 from detector.events import FIELDS
-from detector.links import KINDS
+from detector.hashing import content_digest
+from detector.link_columns import KINDS
+from detector.population import JUDGED_BIT, SIGNATURE_BITS
 from detector.signatures.contract import AccountView, Answer, LinkView, Signature, pooled
 from detector.signatures.registry import ACCOUNT_SIGNATURES, BY_ID, LINK_SIGNATURES, SIGNATURES
 from tests.conftest import ROOT
@@ -28,7 +31,14 @@ COLUMNS = ("id", "sees", "family", "unit", "needs", "strength", "cross-account",
 COLUMNS_FREE = ("misses", "confuses", "thresholds")
 # What the catalogue gives in the column `strength`; the others it argues for by name.
 STRENGTHS = frozenset({"LOG_ODDS_MAX", "SIGNATURE_MAX"})
-WHOLES = (("elicited", "elicitation_known"), ("young", "age_known"), ("gone", "members"), ("born", "members"))
+WHOLES = (
+    ("elicited", "elicitation_known"),
+    ("young", "age_known"),
+    ("gone", "alive"),
+    ("born", "alive"),
+    ("paying", "units"),
+    ("programmed", "units"),
+)
 EVERY = pytest.mark.parametrize("signature", SIGNATURES, ids=lambda s: s.id)
 View = AccountView | LinkView
 
@@ -222,7 +232,7 @@ def test_pure_deterministic_and_within_its_strength(signature: Signature, data: 
     assert np.isfinite(answer.log_odds).all()
     assert np.array_equal(answer.log_odds, np.round(answer.log_odds, 6))
     if signature.unit == "account":
-        assert set(answer.log_odds.tolist()) <= {0.0, 1.0}
+        assert set(answer.log_odds.tolist()) <= {-1.0, 0.0, 1.0}
     else:
         assert (np.abs(answer.log_odds) <= signature.log_odds_max).all()
     assert answer.facts
@@ -238,15 +248,99 @@ def test_reads_neither_clock_nor_chance_nor_the_world() -> None:
     assert all(list(inspect.signature(s.judge).parameters) == ["view"] for s in SIGNATURES)
 
 
-@pytest.mark.parametrize("signature", ACCOUNT_SIGNATURES, ids=lambda s: s.id)
-def test_firings_of_a_pool_weigh_up_to_the_strength_and_half_of_it_against(signature: Signature) -> None:
-    def weigh(firing: float, judged: float, base: float) -> float:
-        view = link_view(fired={signature.id: (firing, judged, base)})
-        return float(pooled(signature, view).log_odds[0])
+def pool_of(signature: Signature, firing: float, judged: float, base: float) -> float:
+    view = link_view(fired={signature.id: (firing, judged, base)})
+    return float(pooled(signature, view).log_odds[0])
 
-    assert weigh(100, 100, 0.05) == signature.log_odds_max
-    assert weigh(0, 100, 0.05) == -signature.log_odds_max / 2
-    assert weigh(5, 5, 0.05) == 0.0, "too few to say anything"
-    assert weigh(100, 100, 0.999) <= 0.1, "what everybody does accuses nobody"
-    weights = [weigh(k, 20, 0.05) for k in range(21)]
+
+@pytest.mark.parametrize("signature", ACCOUNT_SIGNATURES, ids=lambda s: s.id)
+def test_firings_of_a_pool_weigh_up_to_the_strength(signature: Signature) -> None:
+    assert pool_of(signature, 100, 100, 0.05) == signature.log_odds_max
+    assert pool_of(signature, 5, 5, 0.05) == 0.0, "too few to say anything"
+    assert pool_of(signature, 100, 100, 0.999) <= 0.1, "what everybody does accuses nobody"
+    assert pool_of(signature, 100, 100, NAN) == 0.0, "an unknown base rate accuses nobody"
+    assert pool_of(signature, 0, 100, NAN) == 0.0, "nor does it acquit"
+    weights = [pool_of(signature, k, 20, 0.05) for k in range(21)]
     assert weights == sorted(weights)
+
+
+@pytest.mark.parametrize("signature", ACCOUNT_SIGNATURES, ids=lambda s: s.id)
+def test_absence_of_a_habit_is_no_innocence(signature: Signature) -> None:
+    assert signature.habit_share < 1.0, "none of these habits is one that every campaign must show"
+    assert pool_of(signature, 0, 1e6, 0.05) == 0.0
+    # A habit that every campaign shows would acquit, up to the strength.
+    needed = msgspec.structs.replace(signature, habit_share=1.0)
+    assert pool_of(needed, 0, 1e6, 0.05) == -signature.log_odds_max
+
+
+@pytest.mark.parametrize("signature", ACCOUNT_SIGNATURES, ids=lambda s: s.id)
+def test_customers_of_one_application_are_not_many_witnesses(signature: Signature) -> None:
+    # Half fire where three in ten do anyway: an application's habit, however many use it.
+    assert pool_of(signature, 500, 1_000, 0.3) < 0.5
+    assert pool_of(signature, 5_000, 10_000, 0.3) == pytest.approx(pool_of(signature, 500, 1_000, 0.3), abs=0.01)
+    # With half of the traffic cover, half of the members still show what few others do.
+    assert pool_of(signature, 50, 100, 0.05) > 0.5
+
+
+def test_the_threshold_of_a_pool_is_where_it_starts_to_accuse() -> None:
+    signature = ACCOUNT_SIGNATURES[0]
+    even = pooled(signature, link_view(fired={signature.id: (0, 100, 0.1)})).facts["members_firing_share"].threshold
+    assert isinstance(even, np.ndarray)
+    assert pool_of(signature, 100 * even[0] + 1, 100, 0.1) > 0.0 == pool_of(signature, 100 * even[0] - 1, 100, 0.1)
+
+
+def test_the_bits_of_account_signatures_fit() -> None:
+    assert len(ACCOUNT_SIGNATURES) <= JUDGED_BIT
+    assert 2 * JUDGED_BIT <= SIGNATURE_BITS
+
+
+# Changed logic is a new version: the digest is that of the file's code without its docstrings and comments,
+# together with the functions and constants of the contract that every signature is judged by.
+LOCK: dict[str, tuple[int, str]] = {
+    "a1_template_dominance": (2, "d31273f37a878dc4"),
+    "a2_elicitation": (2, "d543c5ba4c2629d3"),
+    "a6_long_outputs": (2, "f53e1c4ceb825e6f"),
+    "a7_machine_pace": (1, "547a27a59264b23b"),
+    "a9_instant_maximum": (2, "cda76d614a6d1d02"),
+    "n1_crowded_prefix": (2, "f33d505e9bb88f36"),
+    "n3_prefix_template": (2, "b868a746d60c9e58"),
+    "p1_shared_payment": (2, "9568896c858e98e2"),
+    "c1_shared_template": (2, "a97e8bff12d8311f"),
+    "c3_work_queue": (2, "fda482038b4dc0fe"),
+    "c10_short_lived": (2, "a83a6c2a60806acd"),
+    "m1_population_outlier": (2, "6bc297c92d29a4a4"),
+}
+
+
+def logic_digest(text: str) -> str:
+    """Digest of a source file as the interpreter sees it: formatting, comments and docstrings aside."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    # Declared beside the logic, and free to change without it.
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            node.keywords = [k for k in node.keywords if k.arg not in {"title", "version", "maturity"}]
+    return content_digest(ast.unparse(tree).encode())
+
+
+def judged_by(signature: Signature) -> str:
+    """The signature's code and what it borrows from the contract: no views, which only grow."""
+    text = (ROOT / "detector" / "signatures" / "contract.py").read_text()
+    parts = [n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef | ast.Assign)]
+    return "\n".join([source(signature), *(ast.unparse(n) for n in parts)])
+
+
+@EVERY
+def test_changed_logic_has_a_new_version(signature: Signature) -> None:
+    now = (signature.version, logic_digest(judged_by(signature)))
+    assert LOCK.get(signature.id) == now, (
+        f"{signature.id}: if its logic changed, raise `version` and write {now} here and a line under Detections"
+    )
+
+
+def test_a_changed_constant_changes_the_digest_and_a_comment_does_not() -> None:
+    text = '"""Doc."""\nLIMIT = 1.0\n'
+    assert logic_digest(text) == logic_digest('"""Other."""\n# Why.\nLIMIT = 1.0\n')
+    assert logic_digest(text) != logic_digest('"""Doc."""\nLIMIT = 2.0\n')

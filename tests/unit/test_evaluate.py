@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from detector.__main__ import app
+from detector.config import Settings
 from detector.events import SCHEMA, event_batch
 from detector.hashing import DEVELOPMENT_KEY
 from detector.records import (
@@ -26,6 +27,8 @@ from detector.records import (
     encode,
     format_time,
 )
+from detector.runtime.feed import ALWAYS
+from detector.runtime.outcome import manifest
 from detector.runtime.writer import EventWriter
 from detector.tuning.evaluate import Labels, evaluate, labels_from
 from detector.tuning.scores import LEVELS, levels_of, timelines
@@ -308,7 +311,16 @@ def run_directory(folder: Path) -> Path:
             writer.write(pa.RecordBatch.from_arrays(batch.columns, schema=SCHEMA))
     for name, kept in (("alerts", world["alerts"]), ("decisions", world["decisions"]), ("members", world["members"])):
         (folder / f"{name}.jsonl").write_bytes(b"".join(encode(record) + b"\n" for record in kept))
-    (folder / "manifest.json").write_bytes(orjson.dumps({"inputs": [{"path": str(folder / "events.parquet")}]}))
+    about = manifest(
+        [str(folder / "events.parquet")],
+        settings=Settings(),
+        key=DEVELOPMENT_KEY,
+        command=[],
+        operators=None,
+        window_ms=ALWAYS,
+        approve_after_ms=-1,
+    )
+    (folder / "manifest.json").write_bytes(orjson.dumps(about))
     span = {"first_event": format_time(START_MS), "last_event": format_time(START_MS + 9 * HOUR_MS)}
     (folder / "metrics.json").write_bytes(orjson.dumps({"events": rows.num_rows, **span}))
     (folder / "labels.csv").write_text("account_id,campaign,population\nx1,k,h\nx2,k,h\nb1,,chat\n")

@@ -5,16 +5,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
-from detector.__main__ import app
-from detector.cli.common import KEY_VARIABLE
 from detector.fingerprint import Content, fingerprint
 from detector.hashing import DEVELOPMENT_KEY
 from detector.runtime import validate as subject
 from detector.runtime.validate import coverage, survey
+from tests.unit.replaying import ENDINGS, batch, lines, run, write_log
 
 START_MS = 1_795_269_600_000
 
@@ -43,11 +41,6 @@ def log(path: Path, events: list[Any]) -> str:
     """A log of these events; strings are lines as they are."""
     path.write_text("".join((e if isinstance(e, str) else json.dumps(e)) + "\n" for e in events))
     return str(path)
-
-
-def run(*arguments: str, text: bytes = b"", **environment: str) -> Result:
-    """The program, in this process."""
-    return CliRunner().invoke(app, arguments, input=text, env={"COLUMNS": "200", KEY_VARIABLE: "", **environment})
 
 
 def test_a_survey_counts_fields_rejects_order_and_accounts(tmp_path: Path) -> None:
@@ -167,3 +160,49 @@ def test_fingerprint_refuses_a_bad_key_or_output(tmp_path: Path) -> None:
         assert run("fingerprint", name, *arguments).exit_code == code
     assert run("fingerprint", str(tmp_path / "none.jsonl"), "--out", str(tmp_path / "x.jsonl")).exit_code == 3
     assert not (tmp_path / "x.jsonl").exists()
+
+
+@pytest.mark.parametrize("ending", [*ENDINGS, "-"])
+def test_every_kind_of_input_is_reported_equally(tmp_path: Path, ending: str) -> None:
+    name = str(write_log(tmp_path / f"log{ending}")) if ending != "-" else "-"
+    done = run("validate", name, "-o", "json", text=b"\n".join(lines()) if name == "-" else b"")
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(done.stdout)
+    (source,) = report["inputs"]
+    assert source["source"] == name
+    assert (report["rows"], source["rows"], report["rejects"]) == (len(batch()), len(batch()), [])
+    assert report["accounts"] == len(set(batch().column("account_id").to_pylist()))
+    filled = {n: round(1 - batch().column(n).null_count / len(batch()), 6) for n in batch().schema.names}
+    filled["tenant"] = 1.0  # "default", where a log has none
+    assert report["fill"] == filled
+    assert report["coverage"]["off"] == []
+
+
+def test_rejects_of_a_table_are_named_by_row(tmp_path: Path) -> None:
+    events = [event(0), event(1), event(2, "x" * 300), event(3)]
+    events[1]["account_id"] = None
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.Table.from_pylist([e | {"output_tokens": 1 - n} for n, e in enumerate(events)]), path)
+    done = run("validate", str(path))
+    assert done.exit_code == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "1 events of 1 accounts, 3 rejects (75.00%)" in said
+    assert "missing_field 1 row 1 (account_id)" in said
+    assert "row 2 (account_id)" in said
+    assert "bad_value 1 row 3 (output_tokens)" in said
+
+
+@pytest.mark.parametrize("ending", [".jsonl.gz", ".jsonl.zst"])
+def test_a_damaged_input_is_reported_as_far_as_it_reads_and_ends_with_three(tmp_path: Path, ending: str) -> None:
+    log = write_log(tmp_path / f"log{ending}")
+    whole = write_log(tmp_path / "whole.jsonl")
+    log.write_bytes(log.read_bytes()[:-20])
+    done = run("validate", str(log), str(whole))
+    assert done.exit_code == 3
+    assert "truncated_input" in done.stdout
+    assert "truncated or corrupt" in done.stderr
+    made = run("fingerprint", str(log), str(whole), "--out", str(tmp_path / "out.jsonl"))
+    assert made.exit_code == 3
+    assert "1 rejects 1 truncated_input" in made.stderr
+    assert "what could be read was fingerprinted" in made.stderr
+    assert survey([str(tmp_path / "out.jsonl")]).records >= len(batch())

@@ -1,0 +1,86 @@
+"""The columns of links and pools, and the kinds of links.
+
+Purpose: one place for what the compiled loop, the table and the readers of pools share.
+Invariants: a kind's number is its place in `KINDS`; the columns REQUESTS to TEXTS of a
+pool are plain sums, in one stretch, so that an event is added to all of them at once.
+Limits: new columns go to the end of `L`; in `P` a new sum goes before TEXTS.
+Source: the link table of the design.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+
+from detector.frames import ID, IDS, LINKS_FIRST
+
+SMALL_K = 8
+POOL_K = 128
+POOL_REGISTERS = 256
+
+KINDS = (
+    "subnet",
+    "payment_fp",
+    "device_fp",
+    "signup_ip_fp",
+    "signup_email_domain_fp",
+    "org",
+    "system_prompt_fp",
+    "template_fp",
+    "ja4",
+    "program",
+    "cohort",
+    "anchor_fp",
+    "run_fp",
+)
+TEXT_KINDS = ("system_prompt_fp", "template_fp", "anchor_fp", "run_fp")
+KIND_OF_COLUMN = np.array([min(c - LINKS_FIRST, 11) if c < ID.RUN else 12 for c in range(LINKS_FIRST, IDS)], np.int64)
+
+
+class L(IntEnum):
+    """Columns of `LinkTable.stats` (int64)."""
+
+    KIND = 0
+    FIRST = 1
+    LAST = 2
+    REQUESTS = 3
+    POOL = 4  # pool row + 1
+
+
+class P(IntEnum):
+    """Columns of `LinkTable.pools` (int64). Log columns are in 1/256 octaves."""
+
+    LINK = 0
+    FIRST = 1
+    LAST = 2
+    REQUESTS = 3
+    INPUT = 4
+    OUTPUT = 5
+    REASONING = 6
+    COST_MICRO_USD = 7
+    LOG_IN = 8
+    LOG_IN_SQ = 9
+    LOG_OUT = 10
+    LOG_OUT_SQ = 11
+    TURN_KNOWN = 12
+    SINGLE = 13
+    ELICITATION_KNOWN = 14
+    ELICITED = 15
+    TOOLS_KNOWN = 16
+    TOOLS = 17
+    FINISH_KNOWN = 18
+    CAPPED = 19
+    CONTAINED = 20
+    VERIFIED = 21
+    DATACENTER = 22
+    AGE_KNOWN = 23
+    YOUNG = 24
+    TEXTS = 25
+    PROGRAM = 26
+    PROGRAM_VOTES = 27
+    JUDGED = 28
+    TOUCHED = 29
+    KIND = 30
+    CAMPAIGN = 31  # campaign number + 1
+
+
+LINK_COLUMNS, POOL_COLUMNS = 5, 32

@@ -1,0 +1,104 @@
+"""Publishing: which alerts leave, and when: the noise rules.
+
+Purpose: decide whether a campaign has news worth a revision, hold back what comes too
+fast, and say operational things once an hour.
+Invariants: a function of campaigns and event time; a suppressed alert is written all the
+same, with that status, and decisions are never held back.
+Limits: hours are those of event time (tumbling).
+Source: the operators' noise rules: an update on doubled size, on a change of severity, or
+every `update_interval_ms`; a bound on alerts opened per hour.
+"""
+
+import msgspec
+import numpy as np
+
+from detector import alerts
+from detector.alerts import Issuer
+from detector.campaigns import Campaign
+from detector.config import DecisionSettings
+from detector.link_columns import L
+from detector.links import LinkTable
+from detector.policy import HOUR_MS
+from detector.records import Alert
+from detector.sketches import bottom_k
+
+
+class Outlet(msgspec.Struct):
+    """What has been said in the current hour."""
+
+    hour: int = 0
+    opened: int = 0
+    warned: dict[str, int] = {}  # operational alerts, by id: their hour
+
+
+def has_news(campaign: Campaign, settings: DecisionSettings, *, now_ms: int, final: bool) -> bool:
+    """Say whether a campaign grew twofold, got worse, or has news that is a while old."""
+    # Members may join by what they did before, so that their number grows without new requests.
+    said, now = (campaign.alerted_requests, campaign.alerted_accounts), (campaign.requests, len(campaign.members))
+    if campaign.revision == 0 or campaign.closed or said == now:
+        return False
+    grown = campaign.requests >= 2 * campaign.alerted_requests
+    due = now_ms - campaign.alerted_ms >= settings.update_interval_ms
+    return grown or due or final or campaign.severity != alerts.severity_of(campaign)
+
+
+def storms(outlet: Outlet, settings: DecisionSettings, *, now_ms: int) -> bool:
+    """Count an opened alert; True beyond the hour's number."""
+    if now_ms // HOUR_MS != outlet.hour:
+        outlet.hour, outlet.opened = now_ms // HOUR_MS, 0
+    outlet.opened += 1
+    return outlet.opened > settings.alerts_per_hour_max
+
+
+def once(outlet: Outlet, alert: Alert) -> list[Alert]:
+    """Pass an operational alert on unless its hour has had it."""
+    hour = alert.first_seen // HOUR_MS
+    for gone in [identity for identity, said in outlet.warned.items() if said < hour]:
+        del outlet.warned[gone]
+    if alert.alert_id in outlet.warned:
+        return []
+    outlet.warned[alert.alert_id] = hour
+    return [alert]
+
+
+def revision(
+    outlet: Outlet,
+    campaign: Campaign,
+    *,
+    issuer: Issuer,
+    links: LinkTable,
+    decision_ids: tuple[str, ...],
+    now_ms: int,
+    absorbed_by: str | None = None,
+) -> list[Alert]:
+    """Write a campaign's next revision, with the storm's own alert before it where it is one too many."""
+    opens = campaign.revision == 0
+    storm = opens and storms(outlet, issuer.settings.decision, now_ms=now_ms)
+    said = once(outlet, alerts.storm_alert(issuer, now_ms=now_ms)) if storm else []
+    said.append(
+        alerts.campaign_alert(
+            campaign,
+            issuer=issuer,
+            link_sizes=link_sizes(campaign, links),
+            decision_ids=decision_ids,
+            absorbed_by=absorbed_by,
+            suppressed=storm,
+        )
+    )
+    campaign.revision += 1
+    campaign.alerted_ms, campaign.alerted_requests = now_ms, campaign.requests
+    campaign.alerted_accounts = len(campaign.members)
+    campaign.severity = alerts.severity_of(campaign)
+    return said
+
+
+def link_sizes(campaign: Campaign, links: LinkTable) -> dict[int, tuple[int, int]]:
+    """Accounts and requests of each core link that still has a pool."""
+    keys = list(campaign.core)
+    rows = links.index.find(np.array(keys, np.uint64))
+    pools = np.where(rows >= 0, links.stats[rows, L.POOL] - 1, -1)
+    held = np.flatnonzero(pools >= 0)
+    column = links.large.columns
+    crowd = bottom_k.estimate(sizes=column.sizes[pools[held]], thetas=column.thetas[pools[held]]).value
+    requests = links.stats[rows[held], L.REQUESTS]
+    return {keys[i]: (round(float(n)), int(r)) for i, n, r in zip(held.tolist(), crowd, requests.tolist(), strict=True)}
