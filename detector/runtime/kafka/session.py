@@ -24,7 +24,7 @@ from aiokafka.errors import ProducerFenced
 from detector import __version__
 from detector.cases import Output
 from detector.config import Settings, config_hash
-from detector.frames import FrameError, unwire
+from detector.frames import OPERATOR_MAGIC, FrameError, unwire, unwire_operators
 from detector.judge import Judge
 from detector.panes import NEVER, GapError
 from detector.records import DetectorError
@@ -73,12 +73,16 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fold(judge: Judge, raw: bytes) -> tuple[str, bool]:
-    """Give one record of the frames topic to the judge: a frame or a marker, told apart by their first bytes.
+    """Give one record of the frames topic to the judge: what it is stands in its first bytes.
 
     Returns its source, and whether it only follows other sources' clocks.
 
     Raises `FrameError` for other bytes or versions, `GapError` where records are missing.
     """
+    if raw[:4] == OPERATOR_MAGIC:
+        orders = unwire_operators(raw)
+        judge.operate(orders)
+        return orders.source, False
     if raw[:4] != MARKER_MAGIC:
         frame = unwire(raw)
         judge.apply(frame)
