@@ -104,6 +104,45 @@ def test_every_offset_comes_once_and_each_batch_is_committed_to_its_end(installa
     asyncio.run(body())
 
 
+def test_one_commit_passes_over_all_batches_that_are_acknowledged(installation: Installation) -> None:
+    async def body() -> None:
+        connection = installation(partitions=1)
+        log, reader = Log(connection), Reader()
+        async with application(connection, reader):
+            for count in range(40):  # stock bookkeeping would commit one batch a second
+                await log.write(2)
+                await reader.reaches(2 * count + 2)
+            assert len(reader.batches) >= 40
+            async with asyncio.timeout(8):
+                await log.committed_becomes(80)
+
+    asyncio.run(body())
+
+
+def test_a_batch_acknowledged_before_an_earlier_one_is_not_passed_over(installation: Installation) -> None:
+    async def body() -> None:
+        connection = installation(partitions=1)
+        log, held = Log(connection), []
+
+        async def work(batch: Batch, acknowledge: Acknowledge) -> None:
+            held.append((batch, acknowledge))
+
+        async with application(connection, work):
+            for count in range(3):
+                await log.write(5)
+                async with asyncio.timeout(20):
+                    while sum(len(batch.records) for batch, _ in held) < 5 * count + 5:
+                        await asyncio.sleep(0.05)
+            await held[-1][1]()
+            await asyncio.sleep(1.5)  # longer than the interval of commits
+            assert await log.committed() is None
+            for _, acknowledge in held[:-1]:
+                await acknowledge()
+            await log.committed_becomes(15)
+
+    asyncio.run(body())
+
+
 def test_a_restart_begins_at_the_committed_offset(installation: Installation) -> None:
     async def body() -> None:
         connection = installation(partitions=1)

@@ -2,14 +2,14 @@
 
 Purpose: at one message a record Faust moves some thousand records a second, at one message
 a fetched batch some hundred thousand, with its assignment, acknowledgement and commits.
-Invariants: a message's offset is that of its last record, and the offsets before it are
-registered as a gap, as those that compaction took out are; acknowledging the message
-commits them all. What was fetched is delivered or fetched again, never skipped.
-Limits: overrides named internals of faust-streaming 0.15.3, which is pinned; acknowledge
-the messages of a partition in order.
+Invariants: a message's offset is that of its last record; acknowledging it lets the commit
+pass over all of its offsets, once everything delivered before it is acknowledged too.
+What was fetched is delivered or fetched again, never skipped.
+Limits: overrides named internals of faust-streaming 0.15.3, which is pinned.
 Source: `faust.transport.consumer`, `faust.transport.drivers.aiokafka`.
 """
 
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
@@ -26,14 +26,17 @@ class BatchConsumer(Consumer):
         """Start at no position."""
         super().__init__(*args, **kwargs)
         self._stops: dict[TP, int] = {}  # the offset after what was delivered; only where it is known
+        self._delivered: dict[TP, deque[int]] = {}  # last offsets of batches that are not committed, in order
 
     async def perform_seek(self) -> None:
         """Go back to the committed offsets: after a rebalance nothing that was fetched counts."""
         await super().perform_seek()
+        self._delivered.clear()
+        self._acked_index.clear()
         # Right after this, and only then, Faust's read offset is the next offset to read.
         self._stops = {tp: offset for tp, offset in self._read_offset.items() if offset is not None}
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109 - Faust's signature
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109 - Faust's
         """Fetch, and yield what came from each partition as one message."""
         fetched, _ = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
@@ -57,12 +60,27 @@ class BatchConsumer(Consumer):
             first = max(first, min((await self.log_starts(tp))[tp], records[0].offset))
         message = self._to_message(tp, records[-1])
         self._stops[tp] = message.offset + 1
-        if message.offset > first:
-            # Faust registers a gap of two and more, and none behind offset 0; this one is exact.
-            await self._add_gap(tp, first, message.offset - 1)
+        self._delivered.setdefault(tp, deque()).append(message.offset)
         message.key = None
         message.value = Batch(tp.partition, first, message.offset + 1, records)  # type: ignore[assignment]  # raw codec
         return message
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Register nothing: a batch answers for the offsets before its last one.
+
+        Faust's own gaps hold the message's offset too, so that it counts twice, and one commit reaches one batch.
+        """
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """The offset that can be committed: behind the last of the batches that are acknowledged without a gap."""
+        delivered, acknowledged = self._delivered.get(tp), self._acked_index[tp]
+        self._acked[tp].clear()  # the index says the same
+        offset = None
+        while delivered and delivered[0] in acknowledged:
+            last = delivered.popleft()
+            acknowledged.discard(last)
+            offset = last + 1
+        return offset
 
     def end_of_log(self, tp: TP) -> tuple[int, int] | None:
         """The offset after the partition's last record, and when a fetch said so (epoch ms); None: unknown."""
@@ -85,6 +103,7 @@ class BatchConsumer(Consumer):
         """Read again from `offset`; what was fetched beyond it comes again too."""
         await self.seek(tp, offset)
         self._stops[tp] = offset
+        self._delivered.pop(tp, None)
 
     async def log_starts(self, *tps: TP) -> dict[TP, int]:
         """The first offsets that the log still has."""
