@@ -117,6 +117,7 @@ def worker(connection: Connection, folder: Path, *arguments: str, state: str = "
     finally:
         if made.process.poll() is None:
             made.kill()
+        made.file.close()
 
 
 def wait_until(true: Callable[[], Any], *, timeout_s: float = 60.0, what: str = "it", every_s: float = 0.2) -> Any:

@@ -25,17 +25,3 @@ def test_live_gives_the_alerts_and_decisions_of_a_replay(
     enforced = b"".join(record.value + b"\n" for record in read_topic(connection, "decisions"))
     assert enforced == decisions  # the mode is enforce
     assert not read_topic(connection, "dead-letter")
-
-
-def test_in_shadow_nothing_reaches_the_enforcement_topic(
-    installation: Callable[..., Connection], recorded: Recorded, tmp_path: Path
-) -> None:
-    connection = installation()
-    stillwatch(
-        "produce", str(recorded.log), "--end", "--bootstrap", connection.bootstrap, "--prefix", connection.prefix
-    )
-    with worker(connection, tmp_path, "--mode", "shadow") as live:
-        wait_until(lambda: live.process.poll() is not None or all_ended(connection), what="the end")
-        assert live.stop() == 0, live.said()
-    assert len(outputs(connection)[1].splitlines()) > 100
-    assert not read_topic(connection, "decisions")

@@ -69,13 +69,21 @@ def test_a_marker_beyond_its_source_is_a_hole_too(installation: Installation, tm
         assert "does not join its source" in ends_with(live)
 
 
-def test_a_log_that_begins_after_the_state_stops_the_judge(installation: Installation, tmp_path: Path) -> None:
+def test_another_key_and_a_log_that_begins_after_the_state_stop_the_judge(
+    installation: Installation, tmp_path: Path
+) -> None:
     connection = installation(partitions=1, snapshot_interval_ms=200)
     send(connection, frame("access/0", 0, 5))
     with worker(connection, tmp_path, "--roles", "judge") as live:
         wait_until(lambda: (found := progress(connection)) and found.snapshot, what="a snapshot", timeout_s=30)
         live.stop()
     send(connection, frame("access/0", 5, 7), frame("access/0", 7, 9))
+    key = tmp_path / "key"
+    key.write_text("ab" * 32)
+    with worker(connection, tmp_path, "--roles", "judge", "--key-file", str(key)) as live:
+        said = ends_with(live)
+    assert "hash key" in said
+    assert "ab" * 32 not in said
 
     async def shorten() -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=connection.bootstrap)
@@ -88,18 +96,3 @@ def test_a_log_that_begins_after_the_state_stops_the_judge(installation: Install
     with worker(connection, tmp_path, "--roles", "judge") as live:
         said = ends_with(live)
     assert "begins at 2, the state ends at 1: frames are missing" in said
-
-
-def test_another_key_is_refused(installation: Installation, tmp_path: Path) -> None:
-    connection = installation(partitions=1, snapshot_interval_ms=200)
-    send(connection, frame("access/0", 0, 5))
-    with worker(connection, tmp_path, "--roles", "judge") as live:
-        wait_until(lambda: (found := progress(connection)) and found.snapshot, what="a snapshot", timeout_s=30)
-        live.stop()
-    send(connection, frame("access/0", 5, 7))
-    key = tmp_path / "key"
-    key.write_text("ab" * 32)
-    with worker(connection, tmp_path, "--roles", "judge", "--key-file", str(key)) as live:
-        said = ends_with(live)
-    assert "hash key" in said
-    assert "ab" * 32 not in said
