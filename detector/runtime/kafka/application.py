@@ -23,6 +23,8 @@ from detector.runtime.kafka.connection import Connection, password_of, tls_conte
 from detector.runtime.kafka.delivery import BatchConsumer, BatchTransport
 
 BUFFERED_BATCHES: Final = 4
+# Decoding and encoding a batch costs some milliseconds whatever its size: 4 MiB are some thousand records.
+FETCH_BYTES: Final = 4 << 20
 COMMIT_INTERVAL_S: Final = 1.0
 CRASH_POLL_S: Final = 0.1
 
@@ -71,6 +73,7 @@ class Application:
             key_serializer="raw",
             value_serializer="raw",
             consumer_auto_offset_reset="earliest",
+            consumer_max_fetch_size=FETCH_BYTES,
             stream_buffer_maxsize=BUFFERED_BATCHES,
             # Waiting for what was begun would wait for what a rebalance threw out of the queue as well, and Faust
             # keeps a reference to that: the rebalance would last its whole timeout. What comes again is skipped.
