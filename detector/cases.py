@@ -26,7 +26,7 @@ from detector.frames import ID, IDS, LINKS_FIRST, NUM, Entry
 from detector.link_columns import KINDS, TEXT_KINDS, P
 from detector.links import LinkTable
 from detector.operators import Command
-from detector.panes import Pane, Recent
+from detector.panes import NEVER, Pane, Recent
 from detector.policy import Freshness
 from detector.population import Population
 from detector.publishing import Outlet
@@ -68,7 +68,14 @@ class Cases:
         self.active_accounts = 0
         self.recent = Recent(RECENT_ROWS_MAX)
         self.outputs: list[Output] = []
+        self.stamps: list[int] = []  # when each output was made
+        self.stamped_ms = NEVER
         self.closed_members: list[Member] = []
+
+    def stamp(self, now_ms: int) -> None:
+        """Date the outputs of the step that ends now."""
+        self.stamped_ms = max(self.stamped_ms, now_ms)
+        self.stamps += [self.stamped_ms] * (len(self.outputs) - len(self.stamps))
 
     # --- members ---------------------------------------------------------------
 

@@ -78,7 +78,9 @@ class Judge:
     def _carry_out(self, item: desk.Waiting) -> None:
         # What was decided up to the last boundary is in force by then: an order comes after it.
         decided_ms = max(self.buffer.closed_ms, self.discovered_ms) + self.settings.lateness_ms
-        orders.carry_out(self.cases, item, now_ms=max(item.ingest_ms, decided_ms))
+        now_ms = max(item.ingest_ms, decided_ms)
+        orders.carry_out(self.cases, item, now_ms=now_ms)
+        self.cases.stamp(now_ms)
 
     def _operate_before(self, end_ms: int) -> None:
         """Let the timed records act that come before what is decided at a boundary takes effect."""
@@ -100,11 +102,21 @@ class Judge:
             if self.buffer.closed_ms > NEVER:
                 self._discover(self._interval(self.buffer.closed_ms))
                 self.cases.update_alerts(self.discovered_ms, final=True)
+                self.cases.stamp(self.discovered_ms)
 
     def take_outputs(self) -> list[Output]:
         """Hand over the alerts and decisions made since the last call, in order."""
-        outputs, self.cases.outputs = self.cases.outputs, []
-        return outputs
+        return [output for _, output in self.take_stamped()]
+
+    def take_stamped(self) -> list[tuple[int, Output]]:
+        """The same with the event time at which each was made, which never falls: to merge several judges' outputs."""
+        stamped = list(zip(self.cases.stamps, self.cases.outputs, strict=True))
+        self.cases.stamps, self.cases.outputs = [], []
+        return stamped
+
+    def reached_ms(self) -> int:
+        """What is made from now on is stamped no earlier than this."""
+        return max(self.buffer.closed_ms, self.discovered_ms)
 
     def members(self) -> list[Member]:
         """List the members of every campaign, ended ones first."""
@@ -176,6 +188,7 @@ class Judge:
         self.present |= int(np.bitwise_or.reduce(pane.numbers[:, NUM.FIELDS]))
         cases.recent.add(pane)
         cases.match(pane, account_rows, link_rows)
+        cases.stamp(pane.end_ms)
 
     def _leaving(self, rows: I64) -> None:
         """Account rows are about to be cleared."""
@@ -209,3 +222,4 @@ class Judge:
         # At discovery only: where more links want pools than there are, they take turns of a minute.
         self.links.make_room_for_pools(self.cases.pinned_links)
         self.cases.update_alerts(end_ms, final=False)
+        self.cases.stamp(end_ms)

@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from detector.frames import ID, NUM, Frame
 from detector.records import DetectorError
@@ -82,24 +81,29 @@ class Pane(NamedTuple):
     def names_of(self, keys: U64, rows: I64) -> list[bytes | None]:
         """Look digests up, each in the dictionary of the frame that its canonical row came from."""
         out: list[bytes | None] = [None] * keys.size
+        if len(self.parts) == 1:
+            _look_up(self.parts[0][0], keys, np.arange(keys.size), out)
+            return out
         ends = np.cumsum([stop - start for _, start, stop in self.parts])
         parts = np.searchsorted(ends, self.order[rows], side="right")
-        for part in np.unique(parts).tolist():
-            frame = self.parts[part][0]
-            if frame.name_digests.size == 0:
-                continue
-            mine = np.flatnonzero(parts == part)
-            at = np.minimum(np.searchsorted(frame.name_digests, keys[mine]), frame.name_digests.size - 1)
-            known = frame.name_digests[at] == keys[mine]
-            names = frame.names.take(pa.array(at[known])).to_pylist()
-            for i, name in zip(mine[known].tolist(), names, strict=True):
-                out[i] = name.encode()
+        for part in np.flatnonzero(np.bincount(parts)).tolist():
+            _look_up(self.parts[part][0], keys, np.flatnonzero(parts == part), out)
         return out
 
     def event_id(self, row: int) -> str:
         """Name the event of a canonical row."""
         frame, at = self.origin(row)
         return str(frame.event_ids[at].as_py())
+
+
+def _look_up(frame: Frame, keys: U64, wanted: I64, out: list[bytes | None]) -> None:
+    """Write the names of `keys[wanted]` that a frame's dictionary holds."""
+    if frame.name_digests.size == 0:
+        return
+    at = np.minimum(np.searchsorted(frame.name_digests, keys[wanted]), frame.name_digests.size - 1)
+    known = frame.name_digests[at] == keys[wanted]
+    for i, place in zip(wanted[known].tolist(), at[known].tolist(), strict=True):
+        out[i] = str(frame.names[place].as_py()).encode()
 
 
 class PaneBuffer:

@@ -17,6 +17,7 @@ Source: RFC 3339; JSON Schema 2020-12 in `schemas/`, held against these structs 
 import math
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -302,11 +303,10 @@ class Reject(Struct, frozen=True, kw_only=True):
 Record = TypeVar("Record", bound=Struct)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
-)
+_RFC3339 = re.compile(r"(?a)(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))")
 
 
+@lru_cache(maxsize=4_096)  # decisions of a pane share their times
 def format_time(time_ms: int) -> str:
     """Write epoch milliseconds as RFC 3339 UTC with three decimals.
 
@@ -340,6 +340,8 @@ def parse_time(text: str) -> int:
 
 def _plain(value: Any, name: str) -> Any:
     """Turn one field's value into what JSON has: times as text, floats rounded, no None."""
+    if isinstance(value, str | int):
+        return format_time(value) if name in TIME_FIELDS else value
     if isinstance(value, Struct):
         fields = ((key, getattr(value, key)) for key in value.__struct_fields__)
         return {key: _plain(item, key) for key, item in fields if item is not None or key in NULL_FIELDS}
@@ -350,9 +352,7 @@ def _plain(value: Any, name: str) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"field {name!r} holds {value}; records carry finite numbers only")
-        return round(value, 6) + 0.0  # + 0.0 turns -0.0 into 0.0
-    if name in TIME_FIELDS and value is not None:
-        return format_time(value)
+        value = round(value, 6) + 0.0  # + 0.0 turns -0.0 into 0.0
     return value
 
 

@@ -10,6 +10,7 @@ Limits: families are treated as independent, which they are not quite: hence the
 Source: naive Bayes with capped log-likelihood ratios, Good (1950).
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -41,27 +42,28 @@ class Judged(NamedTuple):
 COUNTED: frozenset[str] = frozenset({"alert", "enforce"})
 
 
+def _at(column: npt.ArrayLike | None, row: int) -> float | None:
+    """One row's number, rounded; None where it is not known."""
+    if column is None:
+        return None
+    numbers = np.asarray(column, np.float64)
+    value = float(numbers if numbers.ndim == 0 else numbers[row])
+    return round(value, 6) if math.isfinite(value) else None
+
+
 def facts_at(answer: Answer, row: int) -> dict[str, Fact]:
     """Take one row's facts out of an answer's columns, rounded."""
-
-    def at(column: npt.ArrayLike | None) -> float | None:
-        if column is None:
-            return None
-        numbers = np.asarray(column, np.float64)
-        value = float(numbers if numbers.ndim == 0 else numbers[row])
-        return round(value, 6) if value == value and abs(value) != float("inf") else None  # noqa: PLR0124 - NaN test
-
     facts = {}
     for name, column in answer.facts.items():
-        value = at(column.value)
+        value = _at(column.value, row)
         if value is not None:
             facts[name] = Fact(
                 value=value,
                 unit=column.unit,
-                lower=at(column.lower),
-                upper=at(column.upper),
-                threshold=at(column.threshold),
-                baseline=at(column.baseline),
+                lower=_at(column.lower, row),
+                upper=_at(column.upper, row),
+                threshold=_at(column.threshold, row),
+                baseline=_at(column.baseline, row),
             )
     return facts
 

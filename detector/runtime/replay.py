@@ -7,8 +7,10 @@ interrupt leaves complete lines and says how far the run came.
 Limits: outputs are written as the engine emits them, in order of event time.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from pathlib import Path
 from typing import IO
 
@@ -20,7 +22,7 @@ from detector.config import Settings
 from detector.frames import Frame, empty_frame
 from detector.judge import Judge
 from detector.panes import Refused
-from detector.records import ACTIONS, Alert, Decision, Member, Reject, encode
+from detector.records import ACTIONS, Alert, Member, Reject, encode
 from detector.runtime.feed import ALWAYS, Piece, pieces
 from detector.runtime.operators_file import Recorded, read_operators
 from detector.runtime.outcome import FILES, Progress, Result, manifest, metrics
@@ -43,6 +45,7 @@ class _Run:
         self.decisions = self.rows = self.outside = 0
         self.raw_text = False
         self.strictest: dict[tuple[str, str], Action] = {}
+        self.made: list[tuple[int, str, Output]] = []  # what may still have to be merged with another tenant's
         self.rejects: Counter[str] = Counter()
         self.files: dict[str, IO[bytes]] = {name: (out / name).open("wb") for name in FILES if name.endswith(".jsonl")}
 
@@ -80,7 +83,7 @@ class _Run:
         for source in self.inputs:
             if source not in self.ended and not interrupted:
                 self.end(source)
-        self.drain()
+        self.drain(final=not interrupted)
         return interrupted
 
     def fold(self, piece: Piece) -> None:
@@ -105,35 +108,42 @@ class _Run:
         self.rejects[reject.reason] += 1
         self.files["rejects.jsonl"].write(encode(reject) + b"\n")
 
-    def drain(self) -> None:
-        """Write what the judges made since the last call, by event time."""
-        made: list[tuple[int, str, Output]] = []
+    def drain(self, *, final: bool = False) -> None:
+        """Write what the judges made, merged by the event time at which it was made, ties by tenant.
+
+        What another tenant's judge may still come before waits, so that cuts do not show.
+        """
         for tenant, judge in sorted(self.judges.items()):
-            made += [(_time_of(o), tenant, o) for o in judge.take_outputs()]
+            self.made += [(at_ms, tenant, output) for at_ms, output in judge.take_stamped()]
             for refused in judge.take_refused():
                 self.reject(_refusal(refused, tenant))
         if len(self.judges) > 1:
-            made.sort(key=lambda item: item[:2])
-        for _, _, output in made:
-            if isinstance(output, Alert):
-                self.alerts[output.alert_id] = output
-                self.files["alerts.jsonl"].write(encode(output) + b"\n")
-            else:
-                self.decisions += 1
-                if output.state == "active" and output.scope == "account":
-                    who = (output.tenant, output.value)
-                    self.strictest[who] = max(self.strictest.get(who, "observe"), output.action, key=ACTIONS.index)
-                self.files["decisions.jsonl"].write(encode(output) + b"\n")
+            self.made.sort(key=lambda item: item[:2])
+        reached_ms = min((judge.reached_ms() for judge in self.judges.values()), default=0)
+        ready = (
+            len(self.made) if final or len(self.judges) == 1 else bisect_left(self.made, reached_ms, key=itemgetter(0))
+        )
+        for _, _, output in self.made[:ready]:
+            self.write(output)
+        del self.made[:ready]
+
+    def write(self, output: Output) -> None:
+        """Write one alert or decision and count it."""
+        if isinstance(output, Alert):
+            self.alerts[output.alert_id] = output
+            self.files["alerts.jsonl"].write(encode(output) + b"\n")
+            return
+        self.decisions += 1
+        if output.state == "active" and output.scope == "account":
+            who = (output.tenant, output.value)
+            self.strictest[who] = max(self.strictest.get(who, "observe"), output.action, key=ACTIONS.index)
+        self.files["decisions.jsonl"].write(encode(output) + b"\n")
 
     def members(self) -> list[Member]:
         """Write and return every campaign's members."""
         members = [m for _, judge in sorted(self.judges.items()) for m in judge.members()]
         self.files["members.jsonl"].write(b"".join(encode(m) + b"\n" for m in members))
         return members
-
-
-def _time_of(output: Output) -> int:
-    return output.issued_at if isinstance(output, Decision) else output.last_seen
 
 
 def _refusal(refused: Refused, tenant: str) -> Reject:

@@ -45,7 +45,7 @@ INTEGERS: dict[str, tuple[str, ...]] = {
         "active_counted_ms",
         "discovered_ms",
     ),
-    "cases": ("opened", "active_accounts"),
+    "cases": ("opened", "active_accounts", "stamped_ms"),
     "buffer": ("closed_ms", "forced_ms", "late", "forced"),
     "population": ("aged", "young", "elicited", "elicitation_known"),
     "accounts": ("evicted", "dropped"),
@@ -115,6 +115,7 @@ class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     late_by_pane: dict[int, int]
     recent: bytes
     outputs: list[HeldOutput]
+    stamps: list[int]
     closed_members: list[Member]
 
 

@@ -137,6 +137,7 @@ def _state(judge: Judge) -> State:
         outlet=judge.cases.outlet,
         late_by_pane=dict(sorted(judge.buffer.late_by_pane.items())),
         recent=_recent(judge),
+        stamps=judge.cases.stamps,
         outputs=[HeldOutput(alert=o) if isinstance(o, Alert) else HeldOutput(decision=o) for o in judge.cases.outputs],
         closed_members=judge.cases.closed_members,
     )

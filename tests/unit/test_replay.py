@@ -14,6 +14,7 @@ from detector.runtime import replay as engine
 from detector.runtime import sources
 from tests.unit.replaying import (
     ENDINGS,
+    OUTCOME,
     SETTINGS,
     batch,
     lines,
@@ -135,6 +136,24 @@ def test_every_bad_record_is_a_reject_with_line_and_reason_and_the_run_goes_on(
     assert all(f"{len(bad)} {reason}" in done.stdout for reason, bad in BAD.items())
     # Neither the bad records nor the wrong clock among them changed anything else.
     assert outcome(tmp_path / "run") == expected
+
+
+def test_outputs_of_several_tenants_are_merged_however_the_log_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two tenants with the same events: every alert and decision has a twin, made at the same time.
+    both = [with_fields(line, tenant=tenant) for line in lines() for tenant in ("b", "a")]
+    log = write_lines(tmp_path / "log.jsonl", both)
+    outcomes = []
+    for block_bytes in (sources.BLOCK_BYTES, 1 << 12, 1 << 14):
+        monkeypatch.setattr(sources, "BLOCK_BYTES", block_bytes)
+        out = tmp_path / str(block_bytes)
+        assert replay(log, "--out", out).exit_code == 0
+        outcomes.append([(out / name).read_bytes() for name in OUTCOME])
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+    tenants = [json.loads(line)["tenant"] for line in outcomes[0][1].splitlines()]
+    assert tenants[0] == "a"
+    assert sorted(tenants) == ["a"] * (len(tenants) // 2) + ["b"] * (len(tenants) // 2)
 
 
 def test_only_listed_tenants_are_known(tmp_path: Path) -> None:

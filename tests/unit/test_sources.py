@@ -179,7 +179,7 @@ def test_a_window_over_the_limit_is_refused() -> None:
 def test_an_over_long_last_line_is_named_once(tmp_path: Path) -> None:
     _, parts = read(written(tmp_path, "log.jsonl", LINES[0] + b"\n" + b"x" * 3_000_000))
     assert rejects(parts) == [("too_large", 2, RECORD_BYTES_MAX)]
-    cut = gzip.compress(LINES[0] + b"\n" + random.Random(1).randbytes(4_000_000).replace(b"\n", b" "))
+    cut = gzip.compress(LINES[0] + b"\n" + random.Random(1).randbytes(3 * sources.BLOCK_BYTES).replace(b"\n", b" "))
     _, parts = read(written(tmp_path, "log.jsonl.gz", cut[:-100_000]))
     assert [r[:2] for r in rejects(parts)] == [("too_large", 2), ("truncated_input", 3)]
 

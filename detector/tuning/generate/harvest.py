@@ -37,7 +37,7 @@ GAP_S = 44.0  # median gap that one pipeline's own call log shows
 TEMPLATES = 3
 
 HARVESTER = Habit(
-    tiers=(6, 10, 6, 76, 2),
+    tiers=(6, 10, 8, 76, 0),  # what one can sign up for: an enterprise contract is sold by people
     models=(0, 4, 24, 40, 24, 8),
     programs=network.SCRIPT_WEIGHTS,
     networks={"residential": 0.82, "mobile": 0.08, "datacenter": 0.05, "vpn": 0.05},
