@@ -58,7 +58,9 @@ def configuration(connection: Connection, folder: Path) -> Path:
 class Worker:
     """A `stillwatch run` of its own."""
 
-    def __init__(self, connection: Connection, folder: Path, *arguments: str, state: str = "state") -> None:
+    def __init__(
+        self, connection: Connection, folder: Path, *arguments: str, state: str = "state", begin: str = "start"
+    ) -> None:
         config = configuration(msgspec.structs.replace(connection, state_directory=str(folder / state)), folder)
         self.log = folder / f"worker-{time.monotonic_ns()}.log"
         self.file = self.log.open("wb")
@@ -70,7 +72,7 @@ class Worker:
                 "run",
                 "--config",
                 str(config),
-                "--from-beginning",
+                *(["--from-beginning"] if begin == "start" else []),
                 *SETTINGS,
                 *arguments,
             ],
@@ -109,9 +111,11 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def worker(connection: Connection, folder: Path, *arguments: str, state: str = "state") -> Iterator[Worker]:
+def worker(
+    connection: Connection, folder: Path, *arguments: str, state: str = "state", begin: str = "start"
+) -> Iterator[Worker]:
     """A worker that ends with the block."""
-    made = Worker(connection, folder, *arguments, state=state)
+    made = Worker(connection, folder, *arguments, state=state, begin=begin)
     try:
         yield made
     finally:

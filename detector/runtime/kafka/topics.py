@@ -7,11 +7,12 @@ Limits: replication is the brokers' default unless given.
 Source: the contract's table of topics; Kafka's topic configuration.
 """
 
-from typing import Final, NamedTuple
+import time
+from typing import Any, Final, NamedTuple
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
-from kafka.errors import KafkaError
+from kafka.errors import CoordinatorNotAvailableError, KafkaError
 
 from detector.config import Settings
 from detector.encode import DEFAULT_TENANT
@@ -20,6 +21,8 @@ from detector.runtime.kafka.connection import Connection, client_arguments
 
 DAY_MS: Final = 86_400_000
 ACCESS_PARTITIONS: Final = 8
+BOOTSTRAP_TIMEOUT_MS: Final = 10_000
+COORDINATOR_TRIES, COORDINATOR_WAIT_S = 40, 0.25
 # A frame is split before it reaches this; a record of 1 MiB and its headers fit easily.
 FRAME_RECORD_BYTES_MAX: Final = 8 << 20
 ACCESS_RECORD_BYTES_MAX: Final = 2 << 20
@@ -82,7 +85,7 @@ def specifications(settings: Settings, *, access_partitions: int = ACCESS_PARTIT
 
 def _admin(connection: Connection) -> KafkaAdminClient:
     try:
-        return KafkaAdminClient(**client_arguments(connection))
+        return KafkaAdminClient(**client_arguments(connection), bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS)
     except KafkaError as wrong:
         raise TopicError(f"no broker answers at {connection.bootstrap}: {wrong}; check --bootstrap") from wrong
 
@@ -151,6 +154,16 @@ def _faults(spec: TopicSpec, partitions: int | None, found: dict[str, str]) -> t
     return tuple(faults)
 
 
+def _group_offsets(admin: KafkaAdminClient, group: str) -> Any:
+    """What a group has committed; a cluster that never had a group needs a moment to make room for one."""
+    for _ in range(COORDINATOR_TRIES):
+        try:
+            return admin.list_group_offsets([group]).get(group)
+        except CoordinatorNotAvailableError:
+            time.sleep(COORDINATOR_WAIT_S)
+    return admin.list_group_offsets([group]).get(group)
+
+
 def begin_at_end(connection: Connection) -> None:
     """Let a new encode group begin at the end of the access topic; a group that has begun goes on where it was.
 
@@ -160,7 +173,7 @@ def begin_at_end(connection: Connection) -> None:
     group, topic = f"{connection.group}-encode", connection.topic("access")
     admin = _admin(connection)
     try:
-        if not admin.list_group_offsets([group]).get(group):
+        if not _group_offsets(admin, group):
             (described,) = admin.describe_topics([topic])
             partitions = [TopicPartition(topic, p["partition_index"]) for p in described["partitions"]]
             admin.reset_group_offsets(group, dict.fromkeys(partitions, OffsetSpec.LATEST))
