@@ -14,7 +14,9 @@ from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from typer.testing import CliRunner
 
+from detector.__main__ import app
 from detector.hashing import DEVELOPMENT_KEY
 from detector.runtime.kafka.clients import last_record, make_reader, partitions_of, read_stretch
 from detector.runtime.kafka.connection import Connection
@@ -29,13 +31,11 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "STILLWATCH_FINGERPRINT_KEY": DEVELOPMENT_KEY.hex()}
 
 
-def stillwatch(*arguments: str, fails: bool = False) -> str:
-    """Run a verb to its end."""
-    done = subprocess.run(
-        [sys.executable, "-m", "detector", *arguments], env=environment(), capture_output=True, text=True, check=False
-    )
-    assert fails or done.returncode == 0, done.stderr
-    return done.stdout
+def stillwatch(*arguments: str, code: int = 0) -> str:
+    """Run a verb to its end, in this process: a new one would take longer than most verbs."""
+    done = CliRunner(env=environment()).invoke(app, arguments)
+    assert done.exit_code == code, done.output
+    return done.output
 
 
 def recorded_run(folder: Path) -> tuple[Path, Path]:

@@ -50,7 +50,7 @@ def test_a_worker_killed_at_random_points_leaves_no_trace(
         # The disk is lost now and then: the judge must find its state on the topic.
         with worker(connection, tmp_path, state=f"state{kills if chance.random() < 0.5 else ''}") as live:
             wait_until(lambda: live.process.poll() is not None or live.running(), what="a start")
-            deadline = time.monotonic() + (chance.uniform(0.2, 4.0) if kills < 3 else 60.0)
+            deadline = time.monotonic() + (chance.uniform(0.05, 0.4 + kills) if kills < 3 else 60.0)
             while time.monotonic() < deadline and not all_ended(connection):
                 time.sleep(0.02)
             assert live.process.poll() is None, f"seed {seed}: {live.said()}"

@@ -30,7 +30,7 @@ def test_a_paused_judge_that_wakes_after_the_takeover_publishes_nothing(
         with worker(connection, tmp_path, "--roles", "judge", state="second") as heir:
             wait_until(lambda: heir.process.poll() is not None or all_ended(connection), what="the end")
             sleeper.signal(signal.SIGCONT)
-            time.sleep(4)  # it may try what it likes
+            time.sleep(2)  # it may try what it likes
             assert heir.stop() == 0, heir.said()
         assert sleeper.process.poll() is None, sleeper.said()
         time.sleep(2)  # now it gets the partition back, finds all of it done, and goes on
@@ -50,7 +50,7 @@ def test_brokers_that_stop_and_start_again_cost_nothing(recorded: Recorded, tmp_
             put(connection, recorded)
             wait_until(lambda: progress(connection), what="progress", every_s=0.02)
             broker.kill()
-            time.sleep(3)
+            time.sleep(1)
             broker.start()
             wait_until(lambda: live.process.poll() is not None or all_ended(connection), what="the end", timeout_s=90)
             assert live.process.poll() is None, live.said()

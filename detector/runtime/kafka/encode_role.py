@@ -12,6 +12,7 @@ Source: the design's laws on time and on uneven partitions.
 
 import asyncio
 import logging
+import time
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -42,6 +43,13 @@ class Clock(NamedTuple):
     ingest_ms: int
 
 
+class Heard(NamedTuple):
+    """What the other sources' slowest clock was, and when we asked (epoch ms, our clock)."""
+
+    at_ms: int
+    time_ms: int
+
+
 class EncodeRole:
     """The encoding of this worker's partitions."""
 
@@ -58,6 +66,7 @@ class EncodeRole:
         self.clocks: dict[int, Clock] = {}
         self.ended: set[int] = set()
         self.ticked: dict[tuple[int, int], int] = {}  # (partition, tenant) -> the last tick's time
+        self.heard: dict[int, Heard] = {}
         self.advanced: dict[int, int] = {}  # how far ticks took the clocks of partitions that hold events
         self.progress: dict[int, Progress] = {}
         self.sent = self.dead = 0
@@ -107,6 +116,7 @@ class EncodeRole:
         self.clocks.clear()
         self.ticked.clear()
         self.advanced.clear()
+        self.heard.clear()
         self.ended.clear()
 
     # --- records ---------------------------------------------------------------
@@ -163,12 +173,13 @@ class EncodeRole:
             await asyncio.sleep(TICK_EVERY_S)
             for tp in self.application.assignment():
                 if not self._silent(tp):
+                    self.heard.pop(tp.partition, None)
                     continue
                 clock = self.clocks.get(tp.partition)
                 if clock is not None and clock.last_ms != NO_TIME and clock.ingest_ms >= 0:
                     await self._tick(tp.partition, self._own_time_ms(tp, clock), clock.stop, follows=False)
                 else:
-                    time_ms = self._others_time_ms(but=tp.partition)
+                    time_ms = self._followed_ms(tp)
                     if time_ms is not None:
                         await self._tick(tp.partition, time_ms, clock.stop if clock else 0, follows=True)
 
@@ -194,6 +205,22 @@ class EncodeRole:
         time_ms = clock.last_ms + max(0, polled_ms - clock.ingest_ms - self.connection.idle_ms)
         self.advanced[tp.partition] = time_ms
         return time_ms
+
+    def _followed_ms(self, tp: TopicPartition) -> int | None:
+        """The time that a partition without a clock of its own may be given now.
+
+        Others may be read ahead of this one. So their time counts only once a fetch that began `idle_ms` after
+        we heard of it found nothing here: what was appended beside the events that it is from would have come.
+        """
+        end = self.application.consumer.end_of_log(tp)
+        heard = self.heard.get(tp.partition)
+        if heard is not None and (end is None or end[1] < heard.at_ms + self.connection.idle_ms):
+            return None
+        time_ms = self._others_time_ms(but=tp.partition)
+        if time_ms is None:
+            return None
+        self.heard[tp.partition] = Heard(int(time.time() * 1000), time_ms)
+        return heard.time_ms if heard is not None else None
 
     def _others_time_ms(self, *, but: int) -> int | None:
         """The slowest clock among the other sources that have one of their own; None where none has."""

@@ -12,6 +12,7 @@ Source: Kafka's transactions (KIP-98, KIP-447 for why a fixed id is enough here)
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -111,7 +112,7 @@ class Session:
         self.unacknowledged: list[tuple[int, Acknowledge]] = []
         self.sought = False
         self.following: frozenset[str] = frozenset()
-        self.refused = 0
+        self.refused: Counter[str] = Counter()
         self.snapshot_s = self.progress_s = time.monotonic()
         self.snapshot_offset = -1
         self.broken = False
@@ -131,7 +132,10 @@ class Session:
             raise type(wrong)(f"{at}: {wrong}") from wrong
         self.next_offset = record.offset + 1
         self.following = self.following | {source} if follows else self.following - {source}
-        self.refused += len(self.judge.take_refused())
+        refused = Counter(row.reason for row in self.judge.take_refused())
+        if refused:
+            self.refused += refused
+            log.warning("partition %d: rows refused so far: %s", self.place.partition, dict(self.refused))
         for output in self.judge.take_outputs():
             if record.offset >= self.published:
                 self.pending.append((record.offset, output))

@@ -21,7 +21,7 @@ from detector.runtime.kafka.connection import Connection, client_arguments
 
 DAY_MS: Final = 86_400_000
 ACCESS_PARTITIONS: Final = 8
-BOOTSTRAP_TIMEOUT_MS: Final = 10_000
+BOOTSTRAP_TIMEOUT_MS: Final = 5_000
 COORDINATOR_TRIES, COORDINATOR_WAIT_S = 40, 0.25
 # A frame is split before it reaches this; a record of 1 MiB and its headers fit easily.
 FRAME_RECORD_BYTES_MAX: Final = 8 << 20
