@@ -27,10 +27,8 @@ U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
 PROMPT_REGISTERS = 64
-SUBNET_REGISTERS = 16
 TEMPLATES_KEPT = 4
 HOUR_MS = 3_600_000
-SHORT_GAP_MS = 60_000
 SESSION_GAP_MS = 1_800_000
 # An eviction frees a sixteenth of the table at once: the rebuild of the index then
 # costs a newcomer well under a microsecond.
@@ -46,119 +44,59 @@ class A(IntEnum):
     FIRST = 3
     LAST = 4
     REQUESTS = 5
-    INPUT = 6
-    OUTPUT = 7
-    REASONING = 8
-    LOG_IN = 9
-    LOG_IN_SQ = 10
-    LOG_OUT = 11
-    LOG_OUT_SQ = 12
-    LOG_GAP = 13
-    LOG_GAP_SQ = 14
-    SHORT_GAPS = 15
-    TURN_KNOWN = 16
-    SINGLE = 17
-    ELICITATION_KNOWN = 18
-    ELICITED = 19
-    STYLE_KNOWN = 20
-    LOWER = 21
-    CONVERSATIONAL = 22
-    VERB_FIRST = 23
-    TOOLS_KNOWN = 24
-    TOOLS = 25
-    FINISH_KNOWN = 26
-    CAPPED = 27
-    REFUSED = 28
-    CONTAINED = 29
-    HOURS = 30
-    HOUR = 31
-    HOUR_COUNT = 32
-    HOUR_PEAK = 33
-    PROGRAM = 34
-    PROGRAM_VOTES = 35
-    SUBNET = 36
-    PAYMENT = 37
-    SYSTEM = 38
-    VERIFIED = 39
-    DATACENTER = 40
-    COST_MICRO_USD = 41
-    FIRED = 42
-    MODEL_SCORE = 43
-    FIRST_HOUR_COUNT = 44
-    TEXTS = 45
-    CAMPAIGN = 46
-    TOUCHED = 47
-    SHARED = 48  # requests whose user text a pool of accounts shares
-    SESSIONS = 49
-    HITS = 50  # requests that fit the campaign `HIT_OF`
-    HIT_FIRST = 51
-    HIT_OF = 52
-    RENEW_MS = 53  # of a member: when its lease is due for renewal
-    RUN_GAPS = 54  # gaps within a session
-    LOG_RUN = 55
-    LOG_RUN_SQ = 56
+    LOG_IN = 6
+    LOG_IN_SQ = 7
+    LOG_OUT = 8
+    LOG_GAP = 9
+    LOG_GAP_SQ = 10
+    TURN_KNOWN = 11
+    SINGLE = 12
+    ELICITATION_KNOWN = 13
+    ELICITED = 14
+    STYLE_KNOWN = 15
+    LOWER = 16
+    TOOLS_KNOWN = 17
+    TOOLS = 18
+    FINISH_KNOWN = 19
+    CAPPED = 20
+    HOURS = 21
+    HOUR = 22
+    HOUR_COUNT = 23
+    HOUR_PEAK = 24
+    PROGRAM = 25
+    PROGRAM_VOTES = 26
+    PAYMENT = 27
+    FIRED = 28
+    MODEL_SCORE = 29
+    FIRST_HOUR_COUNT = 30
+    TEXTS = 31
+    CAMPAIGN = 32
+    TOUCHED = 33
+    SHARED = 34  # requests whose user text a pool of accounts shares
+    SESSIONS = 35
+    HITS = 36  # requests that fit the campaign `HIT_OF`
+    HIT_FIRST = 37
+    HIT_OF = 38
+    RENEW_MS = 39  # of a member: when its lease is due for renewal
+    RUN_GAPS = 40  # gaps within a session
+    LOG_RUN = 41
+    LOG_RUN_SQ = 42
 
 
-ACCOUNT_COLUMNS = 57
+ACCOUNT_COLUMNS = 43
 # Numba reads plain integers, not enum members.
 (
-    _ORG,
-    _TIER,
-    _CREATED,
-    _FIRST,
-    _LAST,
-    _REQUESTS,
-    _INPUT,
-    _OUTPUT,
-    _REASONING,
-    _LOG_IN,
-    _LOG_IN_SQ,
-    _LOG_OUT,
-    _LOG_OUT_SQ,
-    _LOG_GAP,
-    _LOG_GAP_SQ,
-    _SHORT_GAPS,
-    _TURN_KNOWN,
-    _SINGLE,
-    _ELICITATION_KNOWN,
-    _ELICITED,
-    _STYLE_KNOWN,
-    _LOWER,
-    _CONVERSATIONAL,
-    _VERB_FIRST,
-    _TOOLS_KNOWN,
-    _TOOLS,
-    _FINISH_KNOWN,
-    _CAPPED,
-    _REFUSED,
-    _CONTAINED,
-    _HOURS,
-    _HOUR,
-    _HOUR_COUNT,
-    _HOUR_PEAK,
-    _PROGRAM,
-    _PROGRAM_VOTES,
-    _SUBNET,
-    _PAYMENT,
-    _SYSTEM,
-    _VERIFIED,
-    _DATACENTER,
-    _COST,
-    _FIRED,
-    _MODEL_SCORE,
-    _FIRST_HOUR_COUNT,
-    _TEXTS,
-    _CAMPAIGN,
-    _TOUCHED,
-    _SHARED,
-    _SESSIONS,
-) = (int(a) for a in A if a <= A.SESSIONS)
-_RUN_GAPS, _LOG_RUN, _LOG_RUN_SQ = int(A.RUN_GAPS), int(A.LOG_RUN), int(A.LOG_RUN_SQ)  # fmt: skip
+    _ORG, _TIER, _CREATED, _FIRST, _LAST, _REQUESTS, _LOG_IN, _LOG_IN_SQ, _LOG_OUT, _LOG_GAP, _LOG_GAP_SQ,
+    _TURN_KNOWN, _SINGLE, _ELICITATION_KNOWN, _ELICITED, _STYLE_KNOWN, _LOWER, _TOOLS_KNOWN, _TOOLS, _FINISH_KNOWN,
+    _CAPPED, _HOURS, _HOUR, _HOUR_COUNT, _HOUR_PEAK, _PROGRAM, _PROGRAM_VOTES, _PAYMENT, _FIRED, _MODEL_SCORE,
+    _FIRST_HOUR_COUNT, _TEXTS, _CAMPAIGN, _TOUCHED, _SHARED, _SESSIONS, _HITS, _HIT_FIRST, _HIT_OF, _RENEW_MS,
+    _RUN_GAPS, _LOG_RUN, _LOG_RUN_SQ,
+) = (int(a) for a in A)  # fmt: skip
 (_TIME, _INGEST, _N_CREATED, _N_INPUT, _N_OUTPUT, _N_REASONING, _MAX_TOKENS, _TURN, _CHARS, _OUT_CHARS, _N_COST, _FLAGS,
  _FIELDS) = (int(n) for n in NUM)  # fmt: skip
 _I_ACCOUNT, _I_ORG, _I_PROMPT = int(ID.ACCOUNT), int(ID.ORG), int(ID.PROMPT)
-_I_SUBNET, _I_PAYMENT, _I_SYSTEM, _I_TEMPLATE, _I_PROGRAM = (
-    int(ID.SUBNET), int(ID.PAYMENT), int(ID.SYSTEM), int(ID.TEMPLATE), int(ID.PROGRAM),
+_I_PAYMENT, _I_TEMPLATE, _I_PROGRAM = (
+    int(ID.PAYMENT), int(ID.TEMPLATE), int(ID.PROGRAM),
 )  # fmt: skip
 _TIER_SHIFT = TIER_SHIFT
 _COUNTED = np.array(
@@ -167,16 +105,10 @@ _COUNTED = np.array(
         [int(Flag.ELICITED), _ELICITED],
         [int(Flag.STYLE_KNOWN), _STYLE_KNOWN],
         [int(Flag.LOWER_START), _LOWER],
-        [int(Flag.CONVERSATIONAL), _CONVERSATIONAL],
-        [int(Flag.VERB_FIRST), _VERB_FIRST],
         [int(Flag.TOOLS_KNOWN), _TOOLS_KNOWN],
         [int(Flag.TOOLS), _TOOLS],
         [int(Flag.FINISH_KNOWN), _FINISH_KNOWN],
         [int(Flag.CAPPED), _CAPPED],
-        [int(Flag.REFUSED), _REFUSED],
-        [int(Flag.CONTAINED), _CONTAINED],
-        [int(Flag.VERIFIED), _VERIFIED],
-        [int(Flag.DATACENTER), _DATACENTER],
     ],
     np.int64,
 )
@@ -208,7 +140,6 @@ def _pace(s, time):  # type: ignore[no-untyped-def]
         gap = histogram.log2_fixed(gap_ms)
         s[_LOG_GAP] += gap
         s[_LOG_GAP_SQ] += gap * gap
-        s[_SHORT_GAPS] += gap_ms < SHORT_GAP_MS
         if gap_ms > SESSION_GAP_MS:
             s[_SESSIONS] += 1
         else:
@@ -235,16 +166,11 @@ def _measure(s, row, counted):  # type: ignore[no-untyped-def]
         s[_TIER] = (flags >> _TIER_SHIFT) & 7
     if row[_N_CREATED] >= 0:
         s[_CREATED] = row[_N_CREATED]
-    s[_INPUT] += max(row[_N_INPUT], 0)
-    s[_OUTPUT] += max(row[_N_OUTPUT], 0)
-    s[_REASONING] += max(row[_N_REASONING], 0)
-    s[_COST] += max(row[_N_COST], 0)
     log_in = histogram.log2_fixed(max(row[_CHARS] if row[_CHARS] >= 0 else 4 * row[_N_INPUT], 1))
     log_out = histogram.log2_fixed(max(row[_N_OUTPUT], 1))
     s[_LOG_IN] += log_in
     s[_LOG_IN_SQ] += log_in * log_in
     s[_LOG_OUT] += log_out
-    s[_LOG_OUT_SQ] += log_out * log_out
     if row[_TURN] >= 0:
         s[_TURN_KNOWN] += 1
         s[_SINGLE] += row[_TURN] == 0
@@ -253,7 +179,7 @@ def _measure(s, row, counted):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def fold(rows, ids, numbers, counted, stats, prompts, subnets, t_keys, t_counts, t_errors, touched):  # type: ignore[no-untyped-def]
+def fold(rows, ids, numbers, counted, stats, prompts, t_keys, t_counts, t_errors, touched):  # type: ignore[no-untyped-def]
     """Merge a pane's rows into the account columns, in canonical order. Returns the number of touched rows."""
     n_touched = 0
     for i in range(rows.size):
@@ -273,13 +199,8 @@ def fold(rows, ids, numbers, counted, stats, prompts, subnets, t_keys, t_counts,
         if s[_PROGRAM_VOTES] == 0:
             s[_PROGRAM] = program
         s[_PROGRAM_VOTES] += 1 if program == s[_PROGRAM] else -1
-        if ids[i, _I_SUBNET] != 0:
-            s[_SUBNET] = np.int64(ids[i, _I_SUBNET])
-            hyperloglog.add(subnets, r, ids[i, _I_SUBNET])
         if ids[i, _I_PAYMENT] != 0:
             s[_PAYMENT] = np.int64(ids[i, _I_PAYMENT])
-        if ids[i, _I_SYSTEM] != 0:
-            s[_SYSTEM] = np.int64(ids[i, _I_SYSTEM])
         if ids[i, _I_PROMPT] != 0:
             s[_TEXTS] += 1
             hyperloglog.add(prompts, r, ids[i, _I_PROMPT])
@@ -296,7 +217,6 @@ class AccountTable:
         self.index = KeyIndex(rows_max)
         self.stats: I64 = np.zeros((rows_max, ACCOUNT_COLUMNS), np.int64)
         self.prompts = np.zeros((rows_max, PROMPT_REGISTERS), np.uint8)
-        self.subnets = np.zeros((rows_max, SUBNET_REGISTERS), np.uint8)
         self.template_keys = np.zeros((rows_max, TEMPLATES_KEPT), np.uint64)
         self.template_counts = np.zeros((rows_max, TEMPLATES_KEPT), np.uint32)
         self.template_errors = np.zeros((rows_max, TEMPLATES_KEPT), np.uint32)
@@ -346,7 +266,6 @@ class AccountTable:
         for column in (
             self.stats,
             self.prompts,
-            self.subnets,
             self.template_keys,
             self.template_counts,
             self.template_errors,
@@ -368,7 +287,6 @@ class AccountTable:
             _COUNTED,
             self.stats,
             self.prompts,
-            self.subnets,
             self.template_keys,
             self.template_counts,
             self.template_errors,

@@ -157,11 +157,16 @@ def _program(batch: EventBatch, ids: U64, numbers: I64, key: bytes, names: Names
     distinct, first = np.unique(out, return_index=True)
     shown = distinct != 0
     sdks, models = batch.column("sdk_name"), batch.column("request_model")
-    words = [
-        f"sdk={sdks[i].as_py() or '-'} stream={stream[i]} max_tokens={numbers[i, NUM.MAX_TOKENS]} "
-        f"temperature={milli[i] / 1000:g} model={models[i].as_py()}"
-        for i in first[shown].tolist()
-    ]
+    words = []
+    for i in first[shown].tolist():
+        parts_known = {
+            "sdk": sdks[i].as_py(),
+            "stream": None if stream[i] < 0 else bool(stream[i]),
+            "max_tokens": None if numbers[i, NUM.MAX_TOKENS] < 0 else numbers[i, NUM.MAX_TOKENS],
+            "temperature": None if milli[i] < 0 else f"{milli[i] / 1000:g}",
+            "model": models[i].as_py(),
+        }
+        words.append(" ".join(f"{name}={value}" for name, value in parts_known.items() if value is not None))
     names.append((distinct[shown], pa.array(words, pa.string())))
     return out
 

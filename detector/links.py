@@ -39,8 +39,7 @@ class Sample:
         """Reserve `rows` samples of `k` accounts."""
         self.columns = bottom_k.empty(rows, k=k)
         self.firsts: I64 = np.zeros((rows, k), np.int64)
-        self.lasts: I64 = np.zeros((rows, k), np.int64)
-        self.arrays = (*self.columns, self.firsts, self.lasts)
+        self.arrays = (*self.columns, self.firsts)
 
     def clear(self, rows: I64) -> None:
         """Empty rows."""
@@ -60,7 +59,6 @@ class LinkTable:
         self.small = Sample(rows, SMALL_K)
         self.pools: I64 = np.zeros((pools, POOL_COLUMNS), np.int64)
         self.large = Sample(pools, POOL_K)
-        self.hours: I64 = np.zeros((pools, 24), np.int64)
         self.sketches = {
             name: np.zeros((pools, POOL_REGISTERS), np.uint8) for name in ("orgs", "subnets", "payments", "prompts")
         }
@@ -134,7 +132,6 @@ class LinkTable:
             self.small.arrays,
             self.pools,
             self.large.arrays,
-            self.hours,
             *self.sketches.values(),
             self.free,
             self.touched[self.n_touched :],
@@ -162,7 +159,6 @@ class LinkTable:
         pools = self.stats[links, L.POOL] - 1
         self.stats[links, L.POOL] = 0
         self.pools[pools] = 0
-        self.hours[pools] = 0
         for registers in self.sketches.values():
             registers[pools] = 0
         self.large.clear(pools)

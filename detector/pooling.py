@@ -3,10 +3,10 @@
 Purpose: every event is added to every link that it carries; a link that `SMALL_K`
 accounts have shown is promoted to a pool, which goes on from its small sample.
 Invariants: what is the same for every pool of an event is computed once; rows come in
-canonical order, so order-dependent cells (majority votes, first times) are functions
-of the pane's content.
+canonical order, so order-dependent cells (first times) are functions of the pane's
+content.
 Limits: a link is promoted while a pool is free.
-Source: bottom-k samples, Cohen and Kaplan 2007; majority vote, Boyer and Moore 1981.
+Source: bottom-k samples, Cohen and Kaplan 2007.
 """
 
 import numba
@@ -17,14 +17,10 @@ from detector.link_columns import POOL_COLUMNS, POOL_REGISTERS, SMALL_K, L, P
 from detector.sketches import bottom_k, histogram, hyperloglog
 from detector.sketches.columns import kernel
 
-YOUNG_MS = 7 * 86_400_000
-HOUR_MS = 3_600_000
 (_KIND, _FIRST, _LAST, _REQUESTS, _POOL) = (int(c) for c in L)
 (
-    _P_LINK, _P_FIRST, _P_LAST, _P_REQUESTS, _P_INPUT, _P_OUTPUT, _P_REASONING, _P_COST, _P_LOG_IN, _P_LOG_IN_SQ,
-    _P_LOG_OUT, _P_LOG_OUT_SQ, _P_TURN_KNOWN, _P_SINGLE, _P_ELICITATION_KNOWN, _P_ELICITED, _P_TOOLS_KNOWN, _P_TOOLS,
-    _P_FINISH_KNOWN, _P_CAPPED, _P_CONTAINED, _P_VERIFIED, _P_DATACENTER, _P_AGE_KNOWN, _P_YOUNG, _P_TEXTS,
-    _P_PROGRAM, _P_PROGRAM_VOTES, _P_JUDGED, _P_TOUCHED, _P_KIND, _P_CAMPAIGN,
+    _P_LINK, _P_FIRST, _P_LAST, _P_REQUESTS, _P_OUTPUT, _P_REASONING, _P_COST, _P_LOG_OUT, _P_TURN_KNOWN, _P_SINGLE,
+    _P_ELICITATION_KNOWN, _P_ELICITED, _P_TOOLS_KNOWN, _P_TOOLS, _P_TEXTS, _P_JUDGED, _P_TOUCHED, _P_KIND, _P_CAMPAIGN,
 ) = (int(c) for c in P)  # fmt: skip
 POOL_COUNTED = np.array(
     [
@@ -32,60 +28,38 @@ POOL_COUNTED = np.array(
         [int(Flag.ELICITED), _P_ELICITED],
         [int(Flag.TOOLS_KNOWN), _P_TOOLS_KNOWN],
         [int(Flag.TOOLS), _P_TOOLS],
-        [int(Flag.FINISH_KNOWN), _P_FINISH_KNOWN],
-        [int(Flag.CAPPED), _P_CAPPED],
-        [int(Flag.CONTAINED), _P_CONTAINED],
-        [int(Flag.VERIFIED), _P_VERIFIED],
-        [int(Flag.DATACENTER), _P_DATACENTER],
     ],
     np.int64,
 )
-_TIME, _CREATED, _INPUT, _OUTPUT, _REASONING, _TURN, _CHARS, _COST, _FLAGS = (
-    int(NUM.TIME), int(NUM.CREATED), int(NUM.INPUT), int(NUM.OUTPUT), int(NUM.REASONING), int(NUM.TURN),
-    int(NUM.PROMPT_CHARS), int(NUM.COST_MICRO_USD), int(NUM.FLAGS),
+_TIME, _OUTPUT, _REASONING, _TURN, _COST, _FLAGS = (
+    int(NUM.TIME), int(NUM.OUTPUT), int(NUM.REASONING), int(NUM.TURN), int(NUM.COST_MICRO_USD), int(NUM.FLAGS),
 )  # fmt: skip
-_I_ACCOUNT, _I_ORG, _I_PROMPT, _I_SUBNET, _I_PAYMENT, _I_PROGRAM = (
-    int(ID.ACCOUNT), int(ID.ORG), int(ID.PROMPT), int(ID.SUBNET), int(ID.PAYMENT), int(ID.PROGRAM),
+_I_ACCOUNT, _I_ORG, _I_PROMPT, _I_SUBNET, _I_PAYMENT = (
+    int(ID.ACCOUNT), int(ID.ORG), int(ID.PROMPT), int(ID.SUBNET), int(ID.PAYMENT),
 )  # fmt: skip
 
 
 @kernel
 def _amounts(ids, numbers, i, counted, out):  # type: ignore[no-untyped-def]
     """What an event adds to columns REQUESTS to TEXTS of every pool that it belongs to."""
-    time = numbers[i, _TIME]
-    out[:] = 0
     out[_P_REQUESTS] = 1
-    out[_P_INPUT] = max(numbers[i, _INPUT], 0)
     out[_P_OUTPUT] = max(numbers[i, _OUTPUT], 0)
     out[_P_REASONING] = max(numbers[i, _REASONING], 0)
     out[_P_COST] = max(numbers[i, _COST], 0)
-    length = numbers[i, _CHARS] if numbers[i, _CHARS] >= 0 else 4 * numbers[i, _INPUT]
-    log_in = histogram.log2_fixed(max(length, 1))
-    log_out = histogram.log2_fixed(max(numbers[i, _OUTPUT], 1))
-    out[_P_LOG_IN] = log_in
-    out[_P_LOG_IN_SQ] = log_in * log_in
-    out[_P_LOG_OUT] = log_out
-    out[_P_LOG_OUT_SQ] = log_out * log_out
-    if numbers[i, _TURN] >= 0:
-        out[_P_TURN_KNOWN] = 1
-        out[_P_SINGLE] = numbers[i, _TURN] == 0
+    out[_P_LOG_OUT] = histogram.log2_fixed(max(numbers[i, _OUTPUT], 1))
+    out[_P_TURN_KNOWN] = numbers[i, _TURN] >= 0
+    out[_P_SINGLE] = numbers[i, _TURN] == 0
     flags = numbers[i, _FLAGS]
     for f in range(counted.shape[0]):
         out[counted[f, 1]] = (flags & counted[f, 0]) != 0
-    if numbers[i, _CREATED] >= 0:
-        out[_P_AGE_KNOWN] = 1
-        out[_P_YOUNG] = time - numbers[i, _CREATED] < YOUNG_MS
     out[_P_TEXTS] = ids[i, _I_PROMPT] != 0
 
 
 @kernel
-def _sample(hashes, counts, sizes, thetas, firsts, lasts, row, account, time):  # type: ignore[no-untyped-def]
+def _sample(hashes, counts, sizes, thetas, firsts, row, account, time):  # type: ignore[no-untyped-def]
     slot = np.int64(bottom_k.add(hashes, counts, sizes, thetas, row, account, 1))
-    if slot >= 0:
-        lasts[row, slot] = time
-    elif slot < -1:
+    if slot < -1:
         firsts[row, -slot - 2] = time
-        lasts[row, -slot - 2] = time
 
 
 @kernel
@@ -102,16 +76,15 @@ def _promote(r, s, small, pools, large, free):  # type: ignore[no-untyped-def]
         large[0][pool, k] = small[0][r, k]
         large[1][pool, k] = small[1][r, k]
         large[4][pool, k] = small[4][r, k]
-        large[5][pool, k] = small[5][r, k]
 
 
 @numba.njit(cache=True)
 def fold(  # type: ignore[no-untyped-def]
-    rows, ids, numbers, counted, stats, small, pools, large, hours, orgs, subnets, payments, prompts, free, touched
+    rows, ids, numbers, counted, stats, small, pools, large, orgs, subnets, payments, prompts, free, touched
 ):
     """Merge a pane into links and pools, promoting links that reach `SMALL_K` accounts.
 
-    `small` and `large` are (hashes, counts, sizes, thetas, firsts, lasts). `free[0]`
+    `small` and `large` are (hashes, counts, sizes, thetas, firsts). `free[0]`
     counts the free pool rows listed behind it. Returns how many pools were touched first.
     """
     n_touched = 0
@@ -121,8 +94,6 @@ def fold(  # type: ignore[no-untyped-def]
         account = ids[i, _I_ACCOUNT]
         # All that is the same for every pool of the event.
         _amounts(ids, numbers, i, counted, amounts)
-        program = np.int64(ids[i, _I_PROGRAM])
-        hour = (time // HOUR_MS) % 24
         org_at, org_rank = hyperloglog.place(ids[i, _I_ORG] if ids[i, _I_ORG] != 0 else account, POOL_REGISTERS)
         subnet_at, subnet_rank = hyperloglog.place(ids[i, _I_SUBNET], POOL_REGISTERS)
         payment_at, payment_rank = hyperloglog.place(ids[i, _I_PAYMENT], POOL_REGISTERS)
@@ -137,12 +108,12 @@ def fold(  # type: ignore[no-untyped-def]
             s[_LAST] = time
             s[_REQUESTS] += 1
             if s[_POOL] == 0:
-                _sample(small[0], small[1], small[2], small[3], small[4], small[5], r, account, time)
+                _sample(small[0], small[1], small[2], small[3], small[4], r, account, time)
                 if small[2][r] < SMALL_K or free[0] == 0:
                     continue
                 _promote(r, s, small, pools, large, free)
             else:
-                _sample(large[0], large[1], large[2], large[3], large[4], large[5], s[_POOL] - 1, account, time)
+                _sample(large[0], large[1], large[2], large[3], large[4], s[_POOL] - 1, account, time)
             pool = s[_POOL] - 1
             p = pools[pool]
             if p[_P_TOUCHED] == 0:
@@ -154,10 +125,6 @@ def fold(  # type: ignore[no-untyped-def]
             p[_P_LAST] = max(p[_P_LAST], time)
             for c in range(_P_REQUESTS, _P_TEXTS + 1):
                 p[c] += amounts[c]
-            if p[_P_PROGRAM_VOTES] == 0:
-                p[_P_PROGRAM] = program
-            p[_P_PROGRAM_VOTES] += 1 if program == p[_P_PROGRAM] else -1
-            hours[pool, hour] += 1
             hyperloglog.raise_to(orgs, pool, org_at, org_rank)
             hyperloglog.raise_to(subnets, pool, subnet_at, subnet_rank)
             hyperloglog.raise_to(payments, pool, payment_at, payment_rank)

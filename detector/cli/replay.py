@@ -1,5 +1,6 @@
 """`stillwatch replay` and `stillwatch demo`."""
 
+import operator
 import re
 import sys
 from importlib.resources import as_file, files
@@ -30,9 +31,9 @@ from detector.runtime import replay as engine
 from detector.runtime.feed import ALWAYS
 from detector.runtime.outcome import Result
 from detector.runtime.sources import InputError
-from detector.runtime.summary import clean, print_summary
+from detector.runtime.summary import clean, print_scores, print_summary
 from detector.runtime.verify import SHOWN_MAX, differences, read_alerts
-from detector.tuning.scoring import LabelsError, score_run
+from detector.tuning.scoring import LabelsError, read_labels, score_run
 
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -71,7 +72,9 @@ def _finish(result: Result, *, out: Path, output: Output, mode: str, fail_if: st
     if output is Output.json:
         sys.stdout.buffer.write((out / "metrics.json").read_bytes() + b"\n")
     else:
-        print_summary(result, out=out, console=Console(soft_wrap=True), mode=mode)
+        console = Console(soft_wrap=True)
+        print_summary(result, out=out, console=console, mode=mode)
+        print_scores(orjson.loads((out / "metrics.json").read_bytes()).get("scores"), console=console)
     if result.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     if not result.rows:
@@ -85,29 +88,29 @@ def _finish(result: Result, *, out: Path, output: Output, mode: str, fail_if: st
         raise fail(f"gate failed: {fail_if}", code=EXIT_GATE)
 
 
+def _gate_of(expression: str) -> tuple[str, str, float]:
+    """Read `name OP number`; anything else ends the program with 2."""
+    found = re.fullmatch(r"\s*([\w.]+)\s*(>=|<=|==|>|<)\s*(-?\d+(?:\.\d+)?)\s*", expression)
+    if found is None:
+        raise fail(
+            f"--fail-if {expression!r} must be a metric of metrics.json, one of > >= < <= == and a number",
+            code=EXIT_USAGE,
+        )
+    return found[1], found[2], float(found[3])
+
+
 def _gate(expression: str, out: Path) -> bool:
     """Evaluate `name OP number` over metrics.json; `name` may be dotted."""
-    for sign in (">=", "<=", ">", "<", "=="):
-        name, found, limit = expression.partition(sign)
-        if not found:
-            continue
-        value = orjson.loads((out / "metrics.json").read_bytes())
-        for part in name.strip().split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        try:
-            number, bound = float(value), float(limit)
-        except (TypeError, ValueError):
-            break
-        return {
-            ">=": number >= bound,
-            "<=": number <= bound,
-            ">": number > bound,
-            "<": number < bound,
-            "==": number == bound,
-        }[sign]
-    raise fail(
-        f"--fail-if {expression!r} must be a metric of metrics.json, one of > >= < <= == and a number", code=EXIT_USAGE
-    )
+    name, sign, bound = _gate_of(expression)
+    value = orjson.loads((out / "metrics.json").read_bytes())
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    if not isinstance(value, int | float):
+        raise fail(f"--fail-if {expression!r}: metrics.json has no number {name!r}", code=EXIT_USAGE)
+    return _COMPARE[sign](value, bound)
+
+
+_COMPARE = {">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt}
 
 
 def _verify(result: Result, fired: Path) -> None:
@@ -132,6 +135,15 @@ def _check_inputs(inputs: list[str], *, labels: Path | None, fired: Path | None,
     for name, path in (("labels", labels), ("--verify-against", fired), ("--operators", operators)):
         if path is not None and not path.is_file():
             raise fail(f"{name} {path}: no such file; check the path", code=EXIT_INPUT)
+    try:
+        if labels is not None:
+            read_labels(labels)
+        if fired is not None:
+            read_alerts(fired)
+    except LabelsError as wrong:
+        raise fail(str(wrong), code=EXIT_INPUT) from wrong
+    except SchemaError as wrong:
+        raise fail(f"--verify-against {fired}: {wrong}", code=EXIT_INPUT) from wrong
 
 
 def replay(
@@ -164,6 +176,8 @@ def replay(
     settings = read_settings(config, [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])])
     key, development = read_key(key_file)
     _check_inputs(inputs, labels=labels, fired=verify_against, operators=operators)
+    if fail_if is not None:
+        _gate_of(fail_if)
     line = ProgressLine(shown=not no_progress)
     try:
         result = engine.replay(

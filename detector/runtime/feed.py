@@ -152,35 +152,54 @@ def encode_block(
     return Encoded([wire(f) for f in frames], rejects, len(batch), decoded.content is not None, block.share, outside)
 
 
-def _read_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
-    """Read blocks in a thread of their own: reading Parquet takes a third of what judging takes."""
-    waiting: queue.Queue[Block | BaseException | None] = queue.Queue(BLOCKS_READ_AHEAD)
-    left = threading.Event()
+class _Blocks:
+    """An input's blocks, read when they are asked for."""
 
-    def put(item: Block | BaseException | None) -> None:
-        while not left.is_set():
+    def __init__(self, blocks: Iterator[Block]) -> None:
+        self.blocks = blocks
+
+    def take(self, *, wait: bool) -> Block | None:
+        """The next block, None at the end. Raises `queue.Empty` where there is none yet and `wait` is false."""
+        del wait
+        return next(self.blocks, None)
+
+    def leave(self) -> None:
+        """No more blocks are wanted."""
+
+
+class _BlocksAhead(_Blocks):
+    """The same, read ahead in a thread: reading Parquet takes a good part of what judging takes, a pipe may be slow."""
+
+    def __init__(self, blocks: Iterator[Block]) -> None:
+        super().__init__(blocks)
+        self.waiting: queue.Queue[Block | Exception | None] = queue.Queue(BLOCKS_READ_AHEAD)
+        self.left = threading.Event()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        try:
+            for block in self.blocks:
+                self._put(block)
+                if self.left.is_set():
+                    return
+            self._put(None)
+        except Exception as wrong:  # noqa: BLE001 - it is raised where the blocks are used
+            self._put(wrong)
+
+    def _put(self, item: Block | Exception | None) -> None:
+        while not self.left.is_set():
             with suppress(queue.Full):
-                waiting.put(item, timeout=0.1)
+                self.waiting.put(item, timeout=0.1)
                 return
 
-    def read() -> None:
-        try:
-            for block in blocks:
-                put(block)
-                if left.is_set():
-                    return
-            put(None)
-        except Exception as wrong:  # noqa: BLE001 - it is raised where the blocks are used
-            put(wrong)
+    def take(self, *, wait: bool) -> Block | None:
+        item = self.waiting.get(block=wait)
+        if isinstance(item, Exception):
+            raise item
+        return item
 
-    threading.Thread(target=read, daemon=True).start()
-    try:
-        while (item := waiting.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        left.set()
+    def leave(self) -> None:
+        self.left.set()
 
 
 class _Input:
@@ -188,8 +207,8 @@ class _Input:
 
     def __init__(self, name: str, submit: Callable[..., "Future[Encoded]"], ahead: int) -> None:
         self.name, self.submit, self.ahead = name, submit, ahead
-        self.blocks = open_input(name) if ahead == 1 else _read_ahead(open_input(name))
-        self.held: Block | None = next(self.blocks, None)
+        self.blocks = _Blocks(open_input(name)) if ahead == 1 else _BlocksAhead(open_input(name))
+        self.held = self.blocks.take(wait=True)
         self.flight: deque[tuple[int, int, Future[Encoded]]] = deque()
         self.start = self.held.first if self.held is not None else 0
         self.end_ms = -(1 << 62)
@@ -198,7 +217,10 @@ class _Input:
     def _fill(self) -> None:
         while self.held is not None and len(self.flight) < self.ahead:
             block = self.held
-            self.held = next(self.blocks, None)
+            try:
+                self.held = self.blocks.take(wait=not self.flight)
+            except queue.Empty:
+                return  # a slow pipe: what is in flight need not wait for it
             # The range reaches to where the next block starts, so ranges always join.
             stop = self.held.first if self.held is not None else (1 << 62)
             self.flight.append((self.start, stop, self.submit(block, first=self.start, stop=stop)))
@@ -311,9 +333,11 @@ def pieces(
         done.set_result(encode_block(block, first=first, stop=stop, **common))
         return done
 
+    opened: list[_Input] = []
     try:
         with _Interrupts() as interrupts:
-            live = [_Input(name, submit, AHEAD * workers if workers > 1 else 1) for name in inputs]
+            opened.extend(_Input(name, submit, AHEAD * workers if workers > 1 else 1) for name in inputs)
+            live = list(opened)
             while live:
                 behind = min(live, key=lambda i: (i.end_ms, i.name))
                 piece = behind.take()
@@ -327,5 +351,7 @@ def pieces(
         message = "a worker process died (was memory short?); replay again with fewer workers"
         raise ChildProcessError(errno.ECHILD, message, "encode") from wrong
     finally:
+        for item in opened:
+            item.blocks.leave()
         if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -90,11 +90,19 @@ def check_input(name: str) -> None:
         raise InputError(f"input {name}: no permission to read it")
 
 
+def _standard_input() -> BinaryIO:
+    """Standard input behind a buffer of its own: at exit Python locks the usual one, which a thread may be reading."""
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except OSError:  # it is no file: a test's, or a caller's
+        return sys.stdin.buffer
+
+
 def open_input(name: str) -> Iterator[Block]:
     """Read an input (a path, or `-`: standard input) as blocks; `InputError` is raised here, not at the first one."""
     check_input(name)
     if name == STANDARD_INPUT:
-        return _text_blocks(sys.stdin.buffer, name, size=None)
+        return _text_blocks(_standard_input(), name, size=None)
     try:
         file = Path(name).open("rb")  # noqa: SIM115 - closed by the generator that reads it
     except OSError as wrong:

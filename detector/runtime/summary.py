@@ -8,8 +8,9 @@ Limits: ten campaigns are shown in full; all of them stand in alerts.jsonl.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -143,6 +144,28 @@ def print_summary(result: Result, *, out: Path, console: Console, mode: str) -> 
     console.print("\nFiles:")
     for file in FILES:
         console.print(f"  {out / file}", highlight=False)
+
+
+def print_scores(scores: Mapping[str, Any] | None, *, console: Console) -> None:
+    """Print how a run with labels did: each campaign of the truth, and the innocent beside it."""
+    if scores is None:
+        return
+    console.print("\nAgainst the labels:")
+    for name, truth in scores["campaigns"].items():
+        if not truth["found"]:
+            console.print(
+                f"  {clean(name)}: not found ({truth['accounts']:,} accounts, {truth['requests']:,} requests)"
+            )
+            continue
+        console.print(
+            f"  {clean(name)}: found after {truth['time_to_detect_s'] / 3600:.1f} h; {truth['leaked_requests']:,} of "
+            f"{truth['requests']:,} requests ({100 * truth['leak']:.1f} %) were not contained"
+        )
+    innocent = scores["benign"]
+    console.print(
+        f"  innocent: {innocent['contained_requests']:,} of {innocent['requests']:,} requests contained, "
+        f"{scores['campaigns_false']} false campaigns"
+    )
 
 
 def _print_rest(result: Result, *, console: Console) -> None:

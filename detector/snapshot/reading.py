@@ -16,7 +16,7 @@ import numpy as np
 import zstandard
 
 from detector import __version__, hashing
-from detector.accounts import PROMPT_REGISTERS, SUBNET_REGISTERS, A
+from detector.accounts import PROMPT_REGISTERS, A
 from detector.config import Settings, config_hash
 from detector.frames import NUM, FrameError, unwire
 from detector.index import KeyIndex
@@ -148,7 +148,6 @@ def _checked(judge: Judge) -> Iterator[tuple[str, int, int]]:
     accounts, links = judge.accounts, judge.links
     registers = {
         "accounts.prompts": (accounts.prompts, PROMPT_REGISTERS),
-        "accounts.subnets": (accounts.subnets, SUBNET_REGISTERS),
     }
     registers |= {f"links.{name}": (array, POOL_REGISTERS) for name, array in links.sketches.items()}
     for name, (array, count) in registers.items():

@@ -157,14 +157,12 @@ def columns_of(judge: Judge) -> list[Column]:
         ("accounts.keys", accounts.index.keys, held),
         ("accounts.stats", accounts.stats, held),
         ("accounts.prompts", accounts.prompts, held),
-        ("accounts.subnets", accounts.subnets, held),
         ("accounts.template_keys", accounts.template_keys, held),
         ("accounts.template_counts", accounts.template_counts, held),
         ("accounts.template_errors", accounts.template_errors, held),
         ("links.keys", links.index.keys, linked),
         ("links.stats", links.stats, linked),
         ("links.pools", links.pools, pooled),
-        ("links.hours", links.hours, pooled),
         ("links.gate", links.gate, whole),
         ("links.gate_load", links.gate_load, whole),
         ("population.accounts", population.accounts, whole),
@@ -176,7 +174,6 @@ def columns_of(judge: Judge) -> list[Column]:
         arrays: dict[str, npt.NDArray[Any]] = {
             **sample.columns._asdict(),
             "firsts": sample.firsts,
-            "lasts": sample.lasts,
         }
         columns += [(f"links.{label}.{name}", array, rows) for name, array in arrays.items()]
     columns += [(f"links.{name}", registers, pooled) for name, registers in sorted(links.sketches.items())]

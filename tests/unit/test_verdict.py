@@ -111,7 +111,7 @@ def test_an_alert_signature_beside_enough_others_takes_nothing_away() -> None:
 def test_what_an_alert_signature_says_for_a_pool_holds_back_containment() -> None:
     enough = (item(*CONTENT), item(*LIFECYCLE), item(*BEHAVIOUR))
     assert judged(*enough).contains
-    held = judged(*enough, item("a9_instant_maximum", -0.5, "alert"))
+    held = judged(*enough, item("a9_instant_maximum", -1.0, "alert"))
     assert not held.accuses
     assert not held.contains
 
