@@ -5,10 +5,10 @@ PYTHON ?= python3
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types tidy check test laws bench demo schemas lock clean
+.PHONY: help setup fmt lint types tidy check test laws integration chaos bench demo schemas lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make the virtual environment for development
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,12 @@ test: ## run every test, doctests too
 laws: ## run the engine's and the sketches' laws; HYPOTHESIS_PROFILE=long for many more examples
 	$(PY) -m pytest tests/laws
 
+integration: ## run the tests against a real Kafka; says which broker it found
+	$(PY) -m pytest tests/integration
+
+chaos: ## kill workers at random points, RUNS times from SEED on; a failure names its seed
+	STILLWATCH_CHAOS_SEED=$(or $(SEED),1) STILLWATCH_CHAOS_RUNS=$(or $(RUNS),10) $(PY) -m pytest tests/integration/test_crashes.py -k killed
+
 bench: ## print ratios against a floor of the same run; FULL=1 for the sizes of the bars (an hour)
 	@set -e; for bench in tests/bench/bench_*.py; do $(PY) -m tests.bench.$$(basename $$bench .py) $(if $(FULL),--full); done
 
@@ -54,7 +60,7 @@ LOCK = uv pip compile --quiet --universal --python-version 3.11 --fork-strategy 
 
 lock: ## resolve the dependencies anew, for Python 3.11 to 3.13
 	$(LOCK) --output-file requirements.lock
-	$(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(LOCK) --extra dev --extra kafka --extra broker --constraint requirements.lock --output-file requirements-dev.lock
 
 clean: ## remove what tools and runs leave behind, compiled kernels too
 	rm -rf build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

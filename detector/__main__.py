@@ -1,8 +1,12 @@
 """The command line: `stillwatch VERB ...`. Arguments only; the verbs live in `cli/`."""
 
+from importlib import import_module
+from importlib.util import find_spec
+
 import typer
 
 from detector import __version__
+from detector.cli.common import EXIT_USAGE, fail
 from detector.cli.evaluate import evaluate
 from detector.cli.explain import explain
 from detector.cli.fingerprint import fingerprint
@@ -20,6 +24,21 @@ app = typer.Typer(
 )
 for verb in (demo, replay, explain, validate, fingerprint, generate, evaluate, schema):
     app.command()(verb)
+
+# The verbs that talk to Kafka need the extra `kafka`; without it they say so.
+LIVE = ("run", "topics", "produce", "dev")
+
+
+def _without_kafka() -> None:
+    """Needs the extra `kafka`: pip install 'stillwatch[kafka]'."""
+    raise fail("this verb needs the extra `kafka`: pip install 'stillwatch[kafka]'", code=EXIT_USAGE)
+
+
+for name in LIVE:
+    if find_spec("aiokafka") is not None:
+        app.command(name)(getattr(import_module(f"detector.cli.{name}"), name))
+    else:
+        app.command(name, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(_without_kafka)
 
 
 def _version(value: bool) -> None:

@@ -165,6 +165,7 @@ def parse(text: str, *, overrides: tuple[str, ...] = ()) -> Settings:
             node[leaf] = parsed
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"settings are not TOML: {error}") from error
+    tree.pop("kafka", None)  # how to reach the brokers changes no outcome: the live workers read it themselves
     return settings_from(tree)
 
 

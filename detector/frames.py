@@ -29,7 +29,7 @@ I64 = npt.NDArray[np.int64]
 
 FRAME_VERSION = 1
 _MAGIC = b"SWFR"
-_OPERATOR_MAGIC = b"SWOF"
+OPERATOR_MAGIC = b"SWOF"
 
 
 class FrameError(DetectorError):
@@ -323,13 +323,13 @@ class OperatorFrame(msgspec.Struct, frozen=True, array_like=True):
 
 def wire_operators(frame: OperatorFrame) -> bytes:
     """Write an operators' frame: magic, then msgpack."""
-    return _OPERATOR_MAGIC + msgspec.msgpack.encode(frame)
+    return OPERATOR_MAGIC + msgspec.msgpack.encode(frame)
 
 
 def unwire_operators(data: bytes) -> OperatorFrame:
     """Read an operators' frame back. Raises `FrameError` for other bytes or another version."""
-    if data[:4] != _OPERATOR_MAGIC:
-        raise FrameError(f"not an operators' frame: starts with {data[:4]!r}, expected {_OPERATOR_MAGIC!r}")
+    if data[:4] != OPERATOR_MAGIC:
+        raise FrameError(f"not an operators' frame: starts with {data[:4]!r}, expected {OPERATOR_MAGIC!r}")
     try:
         frame = msgspec.msgpack.decode(data[4:], type=OperatorFrame)
     except msgspec.DecodeError as error:

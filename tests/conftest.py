@@ -31,6 +31,12 @@ def data_path(name: str = "") -> Path:
     return path
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-broker", action="store_true", help="where no Kafka can be had, leave its tests out instead of failing"
+    )
+
+
 @pytest.fixture(scope="session")
 def published_data() -> Path:
     """The directory of the published prompts and traces."""

@@ -1,0 +1,97 @@
+"""What the judge publishes: alerts, decisions and its progress, as Kafka records.
+
+Purpose: outputs of the engine to (topic, key, value) and the progress record both ways.
+Invariants: the record's bytes are the engine's own, as a replay writes them; what differs
+by transport stands in headers. A shadow decision never goes to the enforcement topic.
+Limits: none of its own.
+Source: the contract's table of topics.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+import orjson
+
+from detector.cases import Output
+from detector.records import Alert, Decision, DetectorError, encode
+
+POSITION_HEADER = "stillwatch.frame"
+
+
+class ProgressError(DetectorError):
+    """A progress record is none of this program's."""
+
+
+class Message(NamedTuple):
+    """A record to be sent; `topic` without prefix."""
+
+    topic: str
+    key: bytes
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+
+
+class SnapshotPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the newest durable snapshot stands: offsets of its first chunk and its manifest."""
+
+    generation: int
+    first_offset: int
+    manifest_offset: int
+    chunks: int
+    chunks_before: int = 0  # of the generation before, which is to be forgotten
+
+
+class SourcePlace(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a source was folded: the offset after its last record, and its clock (epoch ms; null: unseen).
+
+    `follows`: the clock was last moved by a tick that took its time from other sources.
+    """
+
+    position: int
+    time_ms: int | None = None
+    ended: bool = False
+    follows: bool = False
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the judge of a tenant has published: every output of frames before `frame_offset`."""
+
+    tenant: str
+    origin: int  # the first frame that was ever folded
+    frame_offset: int
+    pane_end_ms: int | None
+    sources: dict[str, SourcePlace]
+    snapshot: SnapshotPlace | None = None
+    config_hash: str
+    version: str
+
+
+def decision_key(decision: Decision) -> bytes:
+    """The key of a decision: who it is about, as compact JSON."""
+    return orjson.dumps([decision.tenant, decision.scope, decision.value])
+
+
+def messages_of(output: Output, *, frame_partition: int, frame_offset: int) -> list[Message]:
+    """The records of one output; it came of the frame at that place."""
+    headers = [(POSITION_HEADER, b"%d:%d" % (frame_partition, frame_offset))]
+    raw = encode(output)
+    if isinstance(output, Alert):
+        return [Message("alerts", output.dedup_key.encode(), raw, headers)]
+    key = decision_key(output)
+    made = [Message("decision-log", key, raw, headers)]
+    if output.mode == "enforce":
+        made.append(Message("decisions", key, raw, headers))
+    return made
+
+
+def progress_message(progress: Progress, *, partition: int) -> Message:
+    """The progress record, keyed by the frame partition."""
+    return Message("progress", str(partition).encode(), msgspec.json.encode(progress), [])
+
+
+def read_progress(raw: bytes) -> Progress:
+    """Read a progress record. Raises `ProgressError`."""
+    try:
+        return msgspec.json.decode(raw, type=Progress)
+    except msgspec.DecodeError as wrong:
+        raise ProgressError(f"progress record {raw[:80]!r} does not read: {wrong}") from wrong

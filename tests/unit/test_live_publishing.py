@@ -1,0 +1,59 @@
+"""What the judge publishes, without Kafka: where each output goes, and in which bytes."""
+
+import pytest
+
+from detector.records import Decision, encode
+from detector.runtime.kafka.publishing import (
+    POSITION_HEADER,
+    Progress,
+    SnapshotPlace,
+    SourcePlace,
+    messages_of,
+    progress_message,
+    read_progress,
+)
+from detector.vocabulary import Mode
+
+
+def decision(mode: Mode) -> Decision:
+    return Decision(
+        decision_id="d",
+        seq=1,
+        tenant="t",
+        scope="account",
+        value="ä b",
+        action="throttle",
+        issued_at=0,
+        effective_at=0,
+        expires_at=1,
+        reason_code="r",
+        reason="r",
+        mode=mode,
+        config_hash="h",
+    )
+
+
+@pytest.mark.parametrize(("mode", "topics"), [("shadow", ["decision-log"]), ("enforce", ["decision-log", "decisions"])])
+def test_a_shadow_decision_never_goes_to_the_enforcement_topic(mode: Mode, topics: list[str]) -> None:
+    made = messages_of(decision(mode), frame_partition=2, frame_offset=7)
+    assert [m.topic for m in made] == topics
+    for message in made:
+        assert message.key == '["t","account","ä b"]'.encode()
+        assert message.value == encode(decision(mode))
+        assert message.headers == [(POSITION_HEADER, b"2:7")]
+
+
+def test_progress_reads_as_it_was_written() -> None:
+    progress = Progress(
+        tenant="t",
+        origin=0,
+        frame_offset=9,
+        pane_end_ms=None,
+        sources={"access/0": SourcePlace(position=5, time_ms=1, follows=True)},
+        snapshot=SnapshotPlace(generation=2, first_offset=3, manifest_offset=8, chunks=4),
+        config_hash="h",
+        version="v",
+    )
+    message = progress_message(progress, partition=1)
+    assert (message.topic, message.key) == ("progress", b"1")
+    assert read_progress(message.value or b"") == progress
