@@ -124,21 +124,6 @@ def judge_pools(
     return [accused[i] for i in order]
 
 
-def explain_pool(
-    links: LinkTable,
-    accounts: AccountTable,
-    population: Population,
-    active: frozenset[str],
-    settings: Settings,
-    *,
-    pool: int,
-    now_ms: int,
-) -> Judged:
-    """Judge one pool now, whatever it shows, with all its evidence."""
-    view = link_view(links, np.array([pool]), accounts, population, now_ms=now_ms)
-    return weigh(items_at(_answers(view, active), 0), settings.verdict)
-
-
 def coverage(
     present: frozenset[str], off: tuple[str, ...]
 ) -> tuple[frozenset[str], tuple[tuple[str, tuple[str, ...]], ...]]:

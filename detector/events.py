@@ -35,8 +35,6 @@ ELICITATION_KINDS = (
 ELICITATION = pa.struct([(kind, pa.float32()) for kind in ELICITATION_KINDS])
 FINGERPRINTS = pa.list_(pa.uint64())
 TIERS = ("free", "trial", "edu", "paygo", "enterprise", "internal")
-IP_TYPES = ("datacenter", "residential", "vpn", "tor", "mobile")
-DISPOSITIONS = ("allowed", "throttled", "challenged", "blocked")
 FIRST_TOKEN_CLASSES = ("verb", "wh-word", "pronoun", "greeting", "noun", "number", "symbol", "other")
 STYLE_BITS = ("lower_case_start", "question_mark_end", "conversational", "code_block", "list", "paragraphs")
 

@@ -184,12 +184,6 @@ def opaque64(value: bytes) -> int:
 
 
 @numba.njit(cache=True)
-def fold_words(h, word, k0, k1):  # type: ignore[no-untyped-def]
-    """Chain one more 64-bit word into a digest: order matters, as in a list."""
-    return siphash24_word(_rotl(h, 1) ^ word, k0, k1)
-
-
-@numba.njit(cache=True)
 def digest_rows(ids, numbers, k0, k1, out):  # type: ignore[no-untyped-def]
     """Digest whole rows of (uint64, int64) matrices into `out` (uint64), never 0.
 

@@ -29,7 +29,6 @@ from detector.vocabulary import (
     Scope,
 )
 
-CONTROL_KEY = "__control__"
 RECORD_BYTES_MAX = 1 << 16
 VALUE_BYTES_MAX = 256
 # What ingest times may be: the years 2015 to 2200; else seconds or microseconds were meant.

@@ -4,29 +4,11 @@ Invariants: code 0 means no fault; a code is an index of `REASONS`, and the orde
 never written anywhere, so it may change.
 """
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
-REASONS: Final = (
-    "",
-    "not_json",
-    "not_object",
-    "missing_field",
-    "bad_type",
-    "bad_value",
-    "bad_time",
-    "future_time",
-    "too_large",
-    "too_deep",
-    "identifier_too_long",
-    "bad_encoding",
-    "duplicate_key",
-    "unknown_tenant",
-    "unknown_schema",
-    "raw_content",
-    "truncated_input",
-    "late",
-    "duplicate",
-)
+from detector.vocabulary import RejectReason
+
+REASONS: Final[tuple[str, ...]] = ("", *get_args(RejectReason))
 
 NOT_JSON: Final = REASONS.index("not_json")
 NOT_OBJECT: Final = REASONS.index("not_object")

@@ -137,15 +137,6 @@ def test_public_digests_are_unkeyed_blake2b() -> None:
     assert hashing.opaque64(b"sha256:ab") == int(hashlib.blake2b(b"sha256:ab", digest_size=8).hexdigest(), 16)
 
 
-def test_folding_words_depends_on_their_order() -> None:
-    k0, k1 = REFERENCE_KEY
-    a, b, start = np.uint64(1), np.uint64(2), np.uint64(0)
-    forwards = hashing.fold_words(np.uint64(hashing.fold_words(start, a, k0, k1)), b, k0, k1)
-    backwards = hashing.fold_words(np.uint64(hashing.fold_words(start, b, k0, k1)), a, k0, k1)
-    assert forwards != backwards
-    assert int(hashing.fold_words(start, a, k0, k1)) == siphash24_plain((1).to_bytes(8, "little"), int(k0), int(k1))
-
-
 @given(st.lists(st.tuples(st.integers(0, MASK), st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=8))
 def test_a_row_digest_is_a_function_of_its_row_alone(rows: list[tuple[int, int]]) -> None:
     k0, k1 = REFERENCE_KEY
