@@ -6,20 +6,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from typer.testing import CliRunner
 
 from detector.__main__ import app
 from detector.hashing import DEVELOPMENT_KEY
 from detector.runtime.kafka.clients import last_record, make_reader, partitions_of, read_stretch
 from detector.runtime.kafka.connection import Connection
+from detector.runtime.kafka.produce import send_end
 from detector.runtime.kafka.publishing import Progress, read_progress
 from tests.conftest import ROOT
 
@@ -137,6 +139,12 @@ def progress(connection: Connection, partition: int = 0) -> Progress | None:
     return read_progress(record.value) if record is not None else None
 
 
+def positions(connection: Connection, partition: int = 0) -> dict[str, int]:
+    """How far each source was folded."""
+    found = progress(connection, partition)
+    return {name: place.position for name, place in found.sources.items()} if found is not None else {}
+
+
 def all_ended(connection: Connection, *, partition: int = 0) -> bool:
     found = progress(connection, partition)
     return found is not None and all(place.ended for place in found.sources.values())
@@ -157,6 +165,22 @@ def read_topic(connection: Connection, topic: str) -> list[Any]:
         return out
 
     return asyncio.run(read())
+
+
+def put_events(connection: Connection, lines: Iterable[bytes], *, partitions: int, end: bool = False) -> None:
+    """Write events, each account's to one partition; `end` writes the end markers too."""
+
+    async def send() -> None:
+        topic = connection.topic("access")
+        async with AIOKafkaProducer(bootstrap_servers=connection.bootstrap) as producer:
+            for line in lines:
+                account = orjson.loads(line)["account_id"]
+                await producer.send(topic, line, partition=sum(account.encode()) % partitions)
+            await producer.flush()
+            if end:
+                await send_end(producer, topic, list(range(partitions)))
+
+    asyncio.run(send())
 
 
 def committed(connection: Connection, role: str, topic: str, partitions: int) -> list[int | None]:

@@ -2,19 +2,30 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 from aiokafka import AIOKafkaProducer
 
-from detector.frames import OPERATOR_MAGIC, OperatorFrame, unwire_operators
+from detector.frames import OPERATOR_MAGIC, OperatorFrame, unwire_operators, wire_operators
 from detector.records import format_time, parse_time
 from detector.runtime.kafka.connection import Connection
-from detector.runtime.kafka.encoding import CONTROL_HEADER, END_CONTROL
 from tests.integration.conftest import Recorded
-from tests.integration.live import SETTINGS, all_ended, outputs, progress, read_topic, stillwatch, wait_until, worker
+from tests.integration.live import (
+    SETTINGS,
+    all_ended,
+    committed,
+    outputs,
+    positions,
+    progress,
+    put_events,
+    read_topic,
+    stillwatch,
+    wait_until,
+    worker,
+)
 
 Installation = Callable[..., Connection]
 
@@ -54,23 +65,6 @@ def tell(connection: Connection, *records: Record) -> list[int]:
             ]
 
     return asyncio.run(send())
-
-
-def put_events(connection: Connection, lines: Iterable[bytes], *, partitions: int, end: bool = False) -> None:
-    """Write events, each account's to one partition."""
-
-    async def send() -> None:
-        topic = connection.topic("access")
-        async with AIOKafkaProducer(bootstrap_servers=connection.bootstrap) as producer:
-            for line in lines:
-                account = orjson.loads(line)["account_id"]
-                await producer.send(topic, line, partition=sum(account.encode()) % partitions)
-            await producer.flush()
-            for partition in range(partitions if end else 0):
-                headers = [(CONTROL_HEADER, END_CONTROL)]
-                await producer.send_and_wait(topic, b"", partition=partition, headers=headers)
-
-    asyncio.run(send())
 
 
 def shifted(log: Path, by_ms: int) -> list[tuple[int, bytes]]:
@@ -166,3 +160,86 @@ def test_operators_records_give_what_a_replay_of_them_gives(
     assert not read_topic(connection, "dead-letter")
     switches = [orjson.loads(r.value) for r in read_topic(connection, "decisions") if r.key == b"__control__"]
     assert [(s["enforcement"], s["by"]) for s in switches] == [("off", "kim"), ("on", "kim")]
+
+
+def test_a_bad_record_stops_nothing_and_what_comes_again_changes_nothing(
+    installation: Installation, recorded: Recorded, tmp_path: Path
+) -> None:
+    connection = installation(partitions=1)
+    put_events(connection, recorded.log.read_bytes().splitlines()[:3_000], partitions=1)
+    with worker(connection, tmp_path) as live:
+        wait_until(lambda: "active" in last_states(connection).values(), what="a lease")
+        tell(
+            connection,
+            Record("allow", b"x", b"\x00"),
+            Record("commands", b"x", b'{"command": "revoke"}'),
+            command("revoke", tenant="nobody", scope="account", value="a"),
+            Record("commands", b"x", b"[" * 70_000),
+            Record("labels", b"x", None),
+            Record("labels", b"x", b"{}"),
+        )
+        leased = next(v for v, state in last_states(connection).items() if state == "active")
+        tell(connection, allow("account", leased))
+        wait_until(lambda: last_states(connection)[leased] == "revoked", what="the exemption")
+        # The same entry again, ended: an exemption is taken back by a null as well.
+        tell(connection, Record("allow", key_of("default", "account", leased), None))
+        wait_until(lambda: committed(connection, "operators", "allow", 1) == [3], what="the commit")
+        # Delivered again, as after a crash, it changes nothing.
+        before = decisions(connection, "decision-log")
+        again = [wire_operators(frame) for frame in operators_frames(connection)]
+        stop = send_frames(connection, again)
+        wait_until(lambda: (p := progress(connection)) and p.frame_offset >= stop, what="the fold")
+        assert decisions(connection, "decision-log") == before
+        assert live.stop() == 0, live.said()
+    letters = [{name: v.decode() for name, v in r.headers} for r in read_topic(connection, "dead-letter")]
+    letters = [r for r in letters if r["__streams.errors.topic"] != connection.topic("access")]
+    reasons = sorted(
+        (r["__streams.errors.topic"].removeprefix(connection.prefix), r["stillwatch.error.code"]) for r in letters
+    )
+    assert sorted(set(reasons)) == [
+        ("allow", "not_json"),
+        ("commands", "missing_field"),
+        ("commands", "too_large"),
+        ("commands", "unknown_tenant"),
+        ("labels", "missing_field"),
+    ]
+
+
+def send_frames(connection: Connection, raws: list[bytes]) -> int:
+    """Write to the frames' log; returns where it ends."""
+
+    async def send() -> int:
+        async with AIOKafkaProducer(bootstrap_servers=connection.bootstrap) as producer:
+            topic = connection.topic("frames")
+            return max([(await producer.send_and_wait(topic, raw, partition=0)).offset for raw in raws]) + 1
+
+    return asyncio.run(send())
+
+
+def test_the_mode_changes_with_a_restart_and_no_enforced_lease_outlives_it(
+    installation: Installation, recorded: Recorded, tmp_path: Path
+) -> None:
+    connection = installation(partitions=1, snapshot_interval_ms=60_000)
+    lines = recorded.log.read_bytes().splitlines()
+    parts = [lines[:3_000], lines[3_000:3_600], lines[3_600:4_200]]
+    modes = ["enforce", "shadow", "enforce"]
+    enforced: list[list[dict[str, Any]]] = []
+    seen = 0
+    for part, mode in zip(parts, modes, strict=True):
+        put_events(connection, part, partitions=1)
+        seen += len(part)
+        with worker(connection, tmp_path, "--mode", mode) as live:
+            wait_until(lambda stop=seen: positions(connection) == {"access/0": stop}, what="the fold")
+            live.kill()  # no snapshot has been made: every state is made again from the first frame
+        enforced.append([d for made in decisions(connection).values() for d in made])
+        states = last_states(connection)
+        assert ("active" in states.values()) == (mode == "enforce"), mode
+    log = decisions(connection, "decision-log")
+    assert {d["mode"] for made in enforced for d in made} == {"enforce"}
+    for value, made in log.items():
+        assert [d["seq"] for d in made] == list(range(1, len(made) + 1)), value
+    assert len({d["config_hash"] for made in log.values() for d in made}) == 2
+    with worker(connection, tmp_path, "--set", "pane_ms=20000", "--set", "discovery_ms=60000") as live:
+        wait_until(lambda: live.process.poll() is not None, what="the refusal")
+        assert live.process.returncode == 4
+        assert "built on pane_ms=10000, now it is 20000" in live.said()

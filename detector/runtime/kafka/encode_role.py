@@ -216,8 +216,9 @@ class EncodeRole:
         start = (await self.application.consumer.log_starts(tp))[tp]
         first, records = max(start, stop - TAIL_RECORDS), []
         if first < stop:
+            place = TopicPartition(tp.topic, tp.partition)  # not Faust's: aiokafka tells them apart
             async with make_reader(self.connection) as reader:
-                records = [r async for r in read_stretch(reader, tp, first=first, stop=stop)]
+                records = [r async for r in read_stretch(reader, place, first=first, stop=stop)]
         made = encode_batch(Batch(tp.partition, first, stop, records), self.options)
         # Whoever got the partition, or records of it, meanwhile knows better.
         if recalled is not self.recalled or tp.partition in self.clocks:
