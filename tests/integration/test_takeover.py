@@ -16,7 +16,7 @@ from tests.integration.test_crashes import put, undisturbed
 
 def published(connection: Connection) -> dict[str, list[tuple[bytes, bytes]]]:
     """Everything that readers see of what judges say."""
-    topics = ("alerts", "decisions", "decision-log", "progress")
+    topics = ("alerts", "decisions", "decision-log")
     return {topic: [(r.key, r.value) for r in read_topic(connection, topic)] for topic in topics}
 
 
