@@ -29,8 +29,13 @@ SETTINGS = ("--set", 'mode="enforce"')
 READY = b"running: "
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "STILLWATCH_FINGERPRINT_KEY": DEVELOPMENT_KEY.hex()}
+def environment(*paths: Path) -> dict[str, str]:
+    """The program's environment; `paths` come before the checkout where modules are looked for."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, (*paths, ROOT))),
+        "STILLWATCH_FINGERPRINT_KEY": DEVELOPMENT_KEY.hex(),
+    }
 
 
 def stillwatch(*arguments: str, code: int = 0) -> str:
@@ -61,7 +66,13 @@ class Worker:
     """A `stillwatch run` of its own."""
 
     def __init__(
-        self, connection: Connection, folder: Path, *arguments: str, state: str = "state", begin: str = "start"
+        self,
+        connection: Connection,
+        folder: Path,
+        *arguments: str,
+        state: str = "state",
+        begin: str = "start",
+        clock_ahead_s: int = 0,
     ) -> None:
         config = configuration(msgspec.structs.replace(connection, state_directory=str(folder / state)), folder)
         self.log = folder / f"worker-{time.monotonic_ns()}.log"
@@ -78,7 +89,7 @@ class Worker:
                 *SETTINGS,
                 *arguments,
             ],
-            env=environment(),
+            env=environment(_clock(folder, clock_ahead_s)),
             stdout=self.file,
             stderr=subprocess.STDOUT,
             preexec_fn=_end_with_parent,  # noqa: PLW1509 - the tests start no threads that hold locks
@@ -106,6 +117,14 @@ class Worker:
         return self.log.read_text()[-4_000:]
 
 
+def _clock(folder: Path, ahead_s: int) -> Path:
+    """A folder with what makes a program's wall clock wrong from its start."""
+    clock = folder / f"clock{ahead_s}"
+    clock.mkdir(exist_ok=True)
+    (clock / "sitecustomize.py").write_text(f"import time\ntrue = time.time\ntime.time = lambda: true() + {ahead_s}\n")
+    return clock
+
+
 def _end_with_parent() -> None:
     import ctypes  # noqa: PLC0415 - runs in the child, before the program
 
@@ -113,11 +132,9 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def worker(
-    connection: Connection, folder: Path, *arguments: str, state: str = "state", begin: str = "start"
-) -> Iterator[Worker]:
+def worker(connection: Connection, folder: Path, *arguments: str, **more: Any) -> Iterator[Worker]:
     """A worker that ends with the block."""
-    made = Worker(connection, folder, *arguments, state=state, begin=begin)
+    made = Worker(connection, folder, *arguments, **more)
     try:
         yield made
     finally:

@@ -163,7 +163,7 @@ class Session:
             log.info("partition %d: other settings from frame %d on", self.place.partition, offset)
             self.judge.adopt(step.settings)
             self._collect(offset)
-            self.urgent = True
+            self.urgent = bool(self.pending)
 
     def finish(self, batch: Batch, acknowledge: Acknowledge) -> None:
         """A batch is folded: remember how to acknowledge it, and let its bytes go."""
@@ -382,7 +382,7 @@ def _check(progress: Progress, place: Place) -> None:
     for name in fixed(progress.settings, place.settings):
         raise ProgressError(
             f"the state of tenant {place.tenant!r} is built on {name}={getattr(progress.settings, name)!r}, now it is "
-            f"{getattr(place.settings, name)!r}: set it back, or start under another group and prefix"
+            f"{getattr(place.settings, name)!r}: set it back, or begin anew under another prefix"
         )
 
 
