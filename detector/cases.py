@@ -19,13 +19,13 @@ from detector.accounts import A, AccountTable
 from detector.alerts import Issuer
 from detector.campaigns import Campaign
 from detector.config import Settings, config_hash
-from detector.decision import Cause, Circumstances, Key
+from detector.decision import Cause, Circumstances, Key, Tombstone
 from detector.desk import Desk, Waiting
 from detector.discovery import Accused
 from detector.frames import ID, IDS, LINKS_FIRST, NUM, Entry
 from detector.link_columns import KINDS, TEXT_KINDS, P
 from detector.links import LinkTable
-from detector.operators import Command
+from detector.operators import Command, Control
 from detector.panes import NEVER, Pane, Recent
 from detector.policy import Freshness
 from detector.population import Population
@@ -35,7 +35,7 @@ from detector.records import SAMPLES_MAX, Alert, Coverage, Decision, Member
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
-Output = Alert | Decision
+Output = Alert | Decision | Tombstone | Control
 LINK_COLUMNS = np.arange(LINKS_FIRST, IDS)
 RECENT_ROWS_MAX = 1_024
 # A member that policy spares is held against policy again after this time.
@@ -200,8 +200,9 @@ class Cases:
     # --- leases ----------------------------------------------------------------
 
     def expire(self, end_ms: int) -> None:
-        """End the leases that have run out."""
+        """Bury the keys whose lease ended a day ago, and end the leases that have run out."""
         effective_ms = end_ms + self.settings.lateness_ms
+        self.outputs += decision.bury(self.ledger, tenant=self.tenant, effective_ms=effective_ms)
         self.outputs += decision.expire(self.ledger, now_ms=end_ms, effective_ms=effective_ms)
 
     def revoke(self, key: Key, *, now_ms: int, reason: str) -> None:

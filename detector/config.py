@@ -169,6 +169,19 @@ def parse(text: str, *, overrides: tuple[str, ...] = ()) -> Settings:
     return settings_from(tree)
 
 
+# What a judge's state is built on. The rest (mode, policy, thresholds, signatures, tenants) may change under it.
+FIXED = ("pane_ms", "discovery_ms", "lateness_ms", "skew_ms_max", "rows_buffered_max", "seed", "tables")
+
+
+def fixed(before: Settings, after: Settings) -> tuple[str, ...]:
+    """Name the settings that differ though a judge's state is built on them.
+
+    >>> fixed(Settings(), Settings(seed=1, mode="enforce"))
+    ('seed',)
+    """
+    return tuple(name for name in FIXED if getattr(before, name) != getattr(after, name))
+
+
 def config_hash(settings: Settings) -> str:
     """Name a settings tree by its content: 16 hex digits."""
     return content_digest(msgspec.json.encode(settings, order="sorted"))

@@ -1,12 +1,16 @@
 """Decision: what policy allows becomes leases that lapse.
 
-Purpose: the ledger of leases: issued, renewed, raised, ended; one current decision per
-(tenant, scope, value).
+Purpose: the ledger of leases: issued, renewed, raised, ended, buried; one current decision
+per (tenant, scope, value).
 Invariants: `seq` grows with every record of a key and never resets; a lease is renewed
 only for a member that acted since it was issued. A decision's id derives from its key and
 first issue and survives renewals. An operator's lease stands until its end: the engine
-neither renews nor replaces it.
-Limits: strikes are kept for keys whose lease ran out, seqs for every key ever leased.
+neither renews nor replaces it. A key whose enforced lease ended gets a tombstone a day
+later, unless it is enforced again by then.
+Limits: of the keys without a lease the last `PAST_MAX` are remembered, with seq and strikes
+(some 40 MB). A key older than these begins above the highest seq that was ever forgotten
+(`seq_floor`), so that its seq has a gap but never falls; its strikes are forgotten. Of the
+tombstones to come at most `ENDED_MAX` wait; beyond, the oldest comes early.
 Source: the operators' safety policy; what may be done at all is `policy`'s matter.
 """
 
@@ -38,6 +42,8 @@ REASONS: dict[Action, str] = {
     "block": "Automated access pattern; access is suspended.",
 }
 OPERATOR_REASON = "Restricted by an operator."
+TOMBSTONE_AFTER_MS = 86_400_000
+PAST_MAX = ENDED_MAX = 1 << 17
 
 
 class Lease(msgspec.Struct):
@@ -47,12 +53,28 @@ class Lease(msgspec.Struct):
     end_ms: int
 
 
+class Past(msgspec.Struct, frozen=True, array_like=True):
+    """What is remembered of a key that has no lease."""
+
+    seq: int
+    strikes: int
+
+
+class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
+    """A key may leave the topic of current decisions: its last one ended a day ago."""
+
+    tenant: str
+    scope: str
+    value: str
+
+
 class Ledger(msgspec.Struct):
     """Every current decision, by (scope, value); and what was refused."""
 
     leases: dict[Key, Lease] = {}
-    seqs: dict[Key, int] = {}
-    strikes: dict[Key, int] = {}
+    past: dict[Key, Past] = {}  # keys without a lease, in the order in which theirs ended
+    seq_floor: int = 0  # the highest seq among the keys that were forgotten
+    ended: dict[Key, int] = {}  # keys whose enforced lease ended, in that order: when their tombstone is due
     contained: int = 0
     blocked: int = 0
     blocked_of: dict[str, int] = {}  # by campaign
@@ -114,9 +136,27 @@ def _seat(ledger: Ledger, decision: Decision, *, now_ms: int) -> None:
     if decision.action == "block" and (before is None or before.action != "block"):
         ledger.blocks_in_hour = blocks_in_hour(ledger, now_ms) + 1
         ledger.hour = now_ms // HOUR_MS
-    ledger.seqs[key] = decision.seq
+    ledger.past.pop(key, None)
+    if decision.mode == "enforce":
+        ledger.ended.pop(key, None)
     ledger.leases[key] = Lease(decision, decision.expires_at)
     heapq.heappush(ledger.ends, (decision.expires_at, *key))
+
+
+def _history(ledger: Ledger, key: Key) -> Past:
+    """The seq and the strikes that a key's next record follows."""
+    lease = ledger.leases.get(key)
+    if lease is not None:
+        return Past(lease.decision.seq, lease.decision.strike_count)
+    return ledger.past.get(key) or Past(ledger.seq_floor, 0)
+
+
+def _remember(ledger: Ledger, key: Key, past: Past) -> None:
+    """Keep what a key without a lease has behind it, and let the oldest such key go where there are too many."""
+    ledger.past[key] = past
+    if len(ledger.past) > PAST_MAX:
+        gone = ledger.past.pop(next(iter(ledger.past)))
+        ledger.seq_floor = max(ledger.seq_floor, gone.seq)
 
 
 def _count(ledger: Ledger, decision: Decision | None, sign: int) -> None:
@@ -191,8 +231,7 @@ def _leased(
     scope, value = key
     lease = ledger.leases.get(key)
     held = lease.decision if lease is not None else None
-    seq = ledger.seqs.get(key, 0) + 1
-    strikes = held.strike_count if held else ledger.strikes.get(key, 0)
+    seq, strikes = _history(ledger, key).seq + 1, _history(ledger, key).strikes
     return Decision(
         decision_id=held.decision_id if held else _decision_id(at.tenant, key, at.now_ms, seq),
         seq=seq,
@@ -228,7 +267,7 @@ def add(ledger: Ledger, command: Command, *, at: Circumstances) -> Decision:
     assert command.expires_at is not None
     key = (command.scope, command.value)
     lease = ledger.leases.get(key)
-    seq = ledger.seqs.get(key, 0) + 1
+    seq, strikes = _history(ledger, key).seq + 1, _history(ledger, key).strikes
     decision = Decision(
         decision_id=_decision_id(at.tenant, key, at.now_ms, seq),
         seq=seq,
@@ -240,6 +279,7 @@ def add(ledger: Ledger, command: Command, *, at: Circumstances) -> Decision:
         issued_at=at.now_ms,
         effective_at=at.effective_ms,
         expires_at=command.expires_at,
+        strike_count=strikes,
         reason_code="operator",
         reason=OPERATOR_REASON,
         origin="operator",
@@ -264,14 +304,16 @@ def end(
     origin: Origin | None = None,
 ) -> Decision:
     """Revoke or expire a lease: the record says so, and the next lease of this key is a strike more if it ran out."""
+    past = _history(ledger, key)
     lease = ledger.leases.pop(key)
-    ledger.seqs[key] += 1
     _count(ledger, lease.decision, -1)
-    if state == "expired":
-        ledger.strikes[key] = lease.decision.strike_count + 1
+    _remember(ledger, key, Past(past.seq + 1, past.strikes + (state == "expired")))
+    if lease.decision.mode == "enforce":
+        ledger.ended.pop(key, None)
+        ledger.ended[key] = effective_ms + TOMBSTONE_AFTER_MS
     return msgspec.structs.replace(
         lease.decision,
-        seq=ledger.seqs[key],
+        seq=past.seq + 1,
         state=state,
         issued_at=now_ms,
         effective_at=effective_ms,
@@ -291,4 +333,19 @@ def expire(ledger: Ledger, *, now_ms: int, effective_ms: int) -> list[Decision]:
             out.append(
                 end(ledger, key, state="expired", now_ms=now_ms, effective_ms=effective_ms, reason="lease ended")
             )
+    return out
+
+
+def buried_ms(ledger: Ledger) -> int:
+    """When the next tombstone is due; far ahead where none is."""
+    return next(iter(ledger.ended.values()), 1 << 62)
+
+
+def bury(ledger: Ledger, *, tenant: str, effective_ms: int) -> list[Tombstone]:
+    """Write the tombstones that are due before a time, and those for which there is no room to wait."""
+    out = []
+    while buried_ms(ledger) < effective_ms or len(ledger.ended) > ENDED_MAX:
+        scope, value = next(iter(ledger.ended))
+        del ledger.ended[scope, value]
+        out.append(Tombstone(tenant=tenant, scope=scope, value=value))
     return out

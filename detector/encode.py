@@ -33,7 +33,7 @@ from detector.frames import (
     OperatorFrame,
     empty_frame,
 )
-from detector.operators import Received, tenant_of
+from detector.operators import Received, concerns
 from detector.records import encode as encode_record
 from detector.vocabulary import Scope
 
@@ -332,7 +332,7 @@ def encode_operators(
     """Encode operators' records, as (position, record), of the range `[first, stop)`: those that concern `tenant`."""
     entries = []
     for position, (kind, record, ingest_ms) in received:
-        if tenant_of(record) not in (None, tenant):
+        if not concerns(record, tenant=tenant):
             continue
         scope, value = getattr(record, "scope", None), getattr(record, "value", None)
         digest = 0

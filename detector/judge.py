@@ -12,10 +12,10 @@ Source: the laws in the design: determinism, cut, interleaving, redelivery, boun
 import numpy as np
 import numpy.typing as npt
 
-from detector import campaigns, desk, discovery, orders
+from detector import campaigns, decision, desk, discovery, orders
 from detector.accounts import A, AccountTable
 from detector.cases import LINK_COLUMNS, Cases, Output
-from detector.config import Settings, config_hash
+from detector.config import Settings, config_hash, fixed
 from detector.frames import COVERED_FIELDS, ID, LINKS_FIRST, NUM, Flag, Frame, OperatorFrame
 from detector.links import LinkTable
 from detector.models import PopulationModel
@@ -75,10 +75,20 @@ class Judge:
         for item in desk.take(self.cases.desk, frame):
             self._carry_out(item)
 
+    def adopt(self, settings: Settings) -> None:
+        """Go on under other settings, at once; only those that `config.fixed` leaves open may differ."""
+        assert not fixed(self.settings, settings), fixed(self.settings, settings)
+        self.settings, self.config_hash = settings, config_hash(settings)
+        now_ms = max(self._decided_ms(), self.cases.stamped_ms)
+        orders.adopt(self.cases, settings, now_ms=now_ms)
+        self.cases.stamp(now_ms)
+
+    def _decided_ms(self) -> int:
+        """From when on what was decided up to the last boundary is in force."""
+        return self.reached_ms() + self.settings.lateness_ms
+
     def _carry_out(self, item: desk.Waiting) -> None:
-        # What was decided up to the last boundary is in force by then: an order comes after it.
-        decided_ms = max(self.buffer.closed_ms, self.discovered_ms) + self.settings.lateness_ms
-        now_ms = max(item.ingest_ms, decided_ms)
+        now_ms = max(item.ingest_ms, self._decided_ms())  # an order comes after what was decided
         orders.carry_out(self.cases, item, now_ms=now_ms)
         self.cases.stamp(now_ms)
 
@@ -148,7 +158,8 @@ class Judge:
         while self.discovered_ms + step <= end_ms:
             quiet = self.accounts.n_touched == 0 and self.links.n_touched == 0
             if quiet and not self.cases.ledger.leases and not self.cases.campaigns:
-                until_ms = min(end_ms, desk.due_ms(self.cases.desk) - self.settings.lateness_ms)
+                due_ms = min(desk.due_ms(self.cases.desk), decision.buried_ms(self.cases.ledger))
+                until_ms = min(end_ms, due_ms - self.settings.lateness_ms)
                 skipped = max(0, (until_ms - self.discovered_ms) // step * step)
                 self.discovered_ms += skipped
                 if skipped:

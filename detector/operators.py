@@ -6,11 +6,13 @@ takes a recorded line.
 Invariants: as for all records (`detector.records`); an allow-list entry always ends. Of
 the entries for one (tenant, scope, value) the last one holds, so one that has already
 expired takes an exemption back.
+The kill switch knows no tenants, as its record has none: a command for one turns it for all.
 Limits: which fields a command needs depends on the command; `missing_fields` says. A
-record has at most `RECORD_BYTES_MAX` bytes.
+record has at most `RECORD_BYTES_MAX` bytes, its times lie between 1970 and the year 9999.
 Source: OCSF's verdicts for labels (Detection Finding 2004, `verdict_id`).
 """
 
+import contextlib
 import re
 from typing import Any, NamedTuple
 
@@ -33,6 +35,8 @@ RECORD_BYTES_MAX = 1 << 16
 VALUE_BYTES_MAX = 256
 # What ingest times may be: the years 2015 to 2200; else seconds or microseconds were meant.
 INGEST_MS_MIN, INGEST_MS_MAX = 1_420_070_400_000, 7_258_118_400_000
+# The last millisecond that a record can write.
+TIME_MS_MAX = 253_402_300_799_999
 
 
 class AllowEntry(Struct, frozen=True, kw_only=True):
@@ -145,8 +149,14 @@ class Fault(NamedTuple):
 
 
 def tenant_of(record: OperatorRecord) -> str | None:
-    """Whom a record is for; None: every tenant (the kill switch's record and labels name none)."""
+    """The tenant that a record names; None: none (the kill switch's record and labels)."""
     return record.tenant if isinstance(record, AllowEntry | Command) else None
+
+
+def concerns(record: OperatorRecord, *, tenant: str) -> bool:
+    """Say whether a tenant's judge must see a record: what names no tenant is for all, and so is the kill switch."""
+    switch = isinstance(record, Command) and record.command == "kill_switch"
+    return switch or tenant_of(record) in (None, tenant)
 
 
 def read(raw: bytes) -> Received | Fault:
@@ -157,6 +167,38 @@ def read(raw: bytes) -> Received | Fault:
     >>> read(b'{"enforcement": "off"}')
     Fault(reason='missing_field', field='ingest_time')
     """
+    tree = _tree(raw)
+    if isinstance(tree, Fault):
+        return tree
+    found = _ingest(tree)
+    if isinstance(found, Fault):
+        return found
+    return _received(tree, raw, kinds=tuple(KINDS), ingest_ms=found)
+
+
+def read_from_topic(raw: bytes, *, kinds: tuple[OperatorKind, ...], ingest_ms: int) -> Received | Fault:
+    """Read a record of a topic that holds `kinds`, appended at `ingest_ms`.
+
+    >>> read_from_topic(b'{"owner": "kim"}', kinds=("allow",), ingest_ms=0)
+    Fault(reason='missing_field', field='tenant')
+    """
+    tree = _tree(raw)
+    return tree if isinstance(tree, Fault) else _received(tree, raw, kinds=kinds, ingest_ms=ingest_ms)
+
+
+def removal(key: bytes) -> AllowEntry | None:
+    """What a null value under an allow-list entry's key says: that it has ended. None: the key is no entry's.
+
+    >>> removal(b'["t","account","a"]').expires_at
+    0
+    """
+    with contextlib.suppress(msgspec.DecodeError):
+        tenant, scope, value = msgspec.json.decode(key, type=tuple[str, Scope, str])
+        return AllowEntry(tenant=tenant, scope=scope, value=value, owner="", reason="removed", expires_at=0)
+    return None
+
+
+def _tree(raw: bytes) -> dict[str, Any] | Fault:
     if len(raw) > RECORD_BYTES_MAX:
         return Fault("too_large")
     try:
@@ -165,16 +207,16 @@ def read(raw: bytes) -> Received | Fault:
         return Fault("bad_encoding")
     except orjson.JSONDecodeError:
         return Fault("not_json")
-    if not isinstance(tree, dict):
-        return Fault("not_object")
-    found = _ingest(tree)
-    if isinstance(found, Fault):
-        return found
-    kind = next((kind for name, kind in _TELLS if tree.get(name) is not None), None)
+    return tree if isinstance(tree, dict) else Fault("not_object")
+
+
+def _received(tree: dict[str, Any], raw: bytes, *, kinds: tuple[OperatorKind, ...], ingest_ms: int) -> Received | Fault:
+    told = (kind for name, kind in _TELLS if kind in kinds and tree.get(name) is not None)
+    kind = kinds[0] if len(kinds) == 1 else next(told, None)
     if kind is None:
         return Fault("unknown_schema")
     record = _record(tree, raw, kind)
-    return record if isinstance(record, Fault) else Received(kind, record, found)
+    return record if isinstance(record, Fault) else Received(kind, record, ingest_ms)
 
 
 def _ingest(tree: dict[str, Any]) -> int | Fault:
@@ -206,6 +248,9 @@ def _record(tree: dict[str, Any], raw: bytes, kind: OperatorKind) -> OperatorRec
     except SchemaError as wrong:
         at = _AT_FIELD.search(str(wrong))
         return Fault("bad_value" if "Invalid enum" in str(wrong) else "bad_type", at[1] if at else None)
+    for name in TIME_FIELDS:
+        if not 0 <= (getattr(record, name, None) or 0) <= TIME_MS_MAX:
+            return Fault("bad_time", name)
     if len((getattr(record, "value", None) or "").encode()) > VALUE_BYTES_MAX:
         return Fault("identifier_too_long", "value")
     missing = missing_fields(record) if isinstance(record, Command) else ()

@@ -4,6 +4,7 @@ Purpose: carry out allow-list entries, commands and the kill switch over a tenan
 Invariants: a record acts at its own time (`now_ms`), not at a pane end, and what it changes
 is in force from then on; the outcome of every record is counted by name. A lifted lease
 stays lifted for its campaign, a resolved campaign stays resolved while its accounts act.
+The kill switch is for all tenants: each judge ends its own leases, and passes the record on.
 Limits: an exemption by organisation or payment frees the members of open campaigns; other
 attributes are held against a decision's own key only. Labels change nothing here.
 Source: the operators' safety policy; the record contract's life of a decision.
@@ -17,12 +18,12 @@ from detector import alerts, decision, desk
 from detector.accounts import A
 from detector.campaigns import Campaign
 from detector.cases import Cases
+from detector.config import Settings, config_hash
 from detector.decision import Cause, Key
 from detector.desk import Waiting
 from detector.operators import KINDS, AllowEntry, Command, Control
 from detector.policy import stricter
 from detector.records import Approval, decode
-from detector.vocabulary import Enforcement
 
 LIFTED = "Lifted by an operator."
 EXEMPTED = "Exempted by an operator."
@@ -36,7 +37,7 @@ def carry_out(cases: Cases, item: Waiting, *, now_ms: int) -> None:
     if isinstance(record, AllowEntry):
         outcome = _allow(cases, record, item.entry.digest, now_ms)
     elif isinstance(record, Control):
-        outcome = _switch(cases, record.enforcement, now_ms)
+        outcome = _switch(cases, record, now_ms)
     elif isinstance(record, Command):
         outcome = _COMMANDS[record.command](cases, record, now_ms)
     else:
@@ -74,22 +75,46 @@ def _attributes(cases: Cases) -> dict[str, dict[str, int]]:
     return out
 
 
-def _switch(cases: Cases, enforcement: Enforcement, now_ms: int) -> str:
-    """Turn the kill switch: off ends every lease, observe_only every enforced one."""
-    cases.desk.enforcement = enforcement
-    if enforcement != "on":
-        for key, lease in sorted(cases.ledger.leases.items()):
-            if enforcement == "off" or lease.decision.mode == "enforce":
-                cases.revoke(key, now_ms=now_ms, reason=SWITCHED_OFF)
-    # Whoever acts next is held against policy anew.
-    stats = cases.accounts.stats[: cases.accounts.index.used]
-    stats[stats[:, A.CAMPAIGN] > 0, A.RENEW_MS] = 0
-    return f"kill_switch_{enforcement}"
+def _switch(cases: Cases, control: Control, now_ms: int) -> str:
+    """Turn the kill switch and pass it on: off ends every lease, observe_only every enforced one."""
+    cases.desk.enforcement = control.enforcement
+    cases.outputs.append(control)
+    if control.enforcement != "on":
+        _lift(cases, now_ms, every=control.enforcement == "off")
+    _ask_anew(cases)
+    return f"kill_switch_{control.enforcement}"
 
 
 def _kill_switch(cases: Cases, command: Command, now_ms: int) -> str:
     assert command.enforcement is not None
-    return _switch(cases, command.enforcement, now_ms)
+    control = Control(enforcement=command.enforcement, since=now_ms, by=command.by, reason=command.reason)
+    return _switch(cases, control, now_ms)
+
+
+def _lift(cases: Cases, now_ms: int, *, every: bool) -> None:
+    """End every lease, or every enforced one."""
+    for key, lease in sorted(cases.ledger.leases.items()):
+        if every or lease.decision.mode == "enforce":
+            cases.revoke(key, now_ms=now_ms, reason=SWITCHED_OFF)
+
+
+def _ask_anew(cases: Cases) -> None:
+    """Whoever acts next is held against policy anew."""
+    stats = cases.accounts.stats[: cases.accounts.index.used]
+    stats[stats[:, A.CAMPAIGN] > 0, A.RENEW_MS] = 0
+
+
+def adopt(cases: Cases, settings: Settings, *, now_ms: int) -> None:
+    """Go on under other settings: from enforce to shadow ends every enforced lease, as nobody would end it later.
+
+    From shadow to enforce, a member's lease is enforced from its next request on.
+    """
+    turned = settings.mode != cases.settings.mode
+    cases.settings, cases.config_hash = settings, config_hash(settings)
+    if turned:
+        if settings.mode == "shadow":
+            _lift(cases, now_ms, every=False)
+        _ask_anew(cases)
 
 
 def _key_of(cases: Cases, command: Command) -> Key | None:

@@ -19,8 +19,10 @@ import orjson
 
 from detector.cases import Output
 from detector.config import Settings
+from detector.decision import Tombstone
 from detector.frames import Frame, empty_frame
 from detector.judge import Judge
+from detector.operators import Control
 from detector.panes import Refused
 from detector.records import ACTIONS, Alert, Member, Reject, encode
 from detector.runtime.feed import ALWAYS, Piece, pieces
@@ -128,7 +130,9 @@ class _Run:
         del self.made[:ready]
 
     def write(self, output: Output) -> None:
-        """Write one alert or decision and count it."""
+        """Write one alert or decision and count it; tombstones and the kill switch are for the topics only."""
+        if isinstance(output, Tombstone | Control):
+            return
         if isinstance(output, Alert):
             self.alerts[output.alert_id] = output
             self.files["alerts.jsonl"].write(encode(output) + b"\n")

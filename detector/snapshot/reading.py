@@ -128,7 +128,9 @@ def _restore_tree(judge: Judge, state: State) -> None:
     judge.buffer.late_by_pane = state.late_by_pane
     judge.cases.campaigns = {c.number: c for c in state.campaigns}
     judge.cases.stamps = state.stamps
-    judge.cases.outputs = [o for held in state.outputs for o in (held.alert, held.decision) if o is not None]
+    judge.cases.outputs = [
+        o for h in state.outputs for o in (h.alert, h.decision, h.tombstone, h.control) if o is not None
+    ]
     judge.buffer.refused = state.refused
     _restore_buffer(judge, state)
 

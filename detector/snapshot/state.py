@@ -17,12 +17,12 @@ import numpy.typing as npt
 from detector import hashing
 from detector.accounts import A
 from detector.campaigns import Campaign, Joined
-from detector.decision import Lease, Ledger
+from detector.decision import Lease, Ledger, Past, Tombstone
 from detector.desk import Desk, Waiting
 from detector.frames import COVERED_FIELDS, ID, NUM, Entry, Flag
 from detector.judge import Judge
 from detector.link_columns import KINDS, L, P
-from detector.operators import AllowEntry
+from detector.operators import AllowEntry, Control
 from detector.panes import Refused
 from detector.policy import Freshness
 from detector.publishing import Outlet
@@ -89,10 +89,12 @@ class HeldIndex(msgspec.Struct, kw_only=True):
 
 
 class HeldOutput(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """An alert or a decision that nobody has taken yet."""
+    """An output that nobody has taken yet."""
 
     alert: Alert | None = None
     decision: Decision | None = None
+    tombstone: Tombstone | None = None
+    control: Control | None = None
 
 
 class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -122,7 +124,8 @@ class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 # Whoever renames, adds or moves one of these changes what the stored numbers mean.
 _NAMED = (A, L, P, ID, NUM, Flag)
 _STRUCTS = (
-    *(State, HeldSource, HeldIndex, Campaign, Joined, Lease, Ledger, Alert, Decision, Member, AllowEntry),
+    *(State, HeldSource, HeldIndex, Campaign, Joined, Lease, Ledger, Past, Alert, Decision, Member, AllowEntry),
+    *(HeldOutput, Tombstone, Control),
     *(Desk, Waiting, Entry, Approval, Freshness, Outlet),
 )
 LAYOUT = hashing.content_digest(

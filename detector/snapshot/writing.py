@@ -17,7 +17,6 @@ from detector import __version__, hashing
 from detector.frames import ID, LINKS_FIRST, NUM, Frame, empty_frame, wire
 from detector.index import KeyIndex
 from detector.judge import Judge
-from detector.records import Alert
 from detector.snapshot.state import (
     INTEGERS,
     LAYOUT,
@@ -138,7 +137,7 @@ def _state(judge: Judge) -> State:
         late_by_pane=dict(sorted(judge.buffer.late_by_pane.items())),
         recent=_recent(judge),
         stamps=judge.cases.stamps,
-        outputs=[HeldOutput(alert=o) if isinstance(o, Alert) else HeldOutput(decision=o) for o in judge.cases.outputs],
+        outputs=[HeldOutput(**{type(o).__name__.lower(): o}) for o in judge.cases.outputs],  # type: ignore[arg-type]  # by type
         closed_members=judge.cases.closed_members,
     )
 

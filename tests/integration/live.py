@@ -6,20 +6,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from typer.testing import CliRunner
 
 from detector.__main__ import app
 from detector.hashing import DEVELOPMENT_KEY
 from detector.runtime.kafka.clients import last_record, make_reader, partitions_of, read_stretch
 from detector.runtime.kafka.connection import Connection
+from detector.runtime.kafka.produce import send_end
 from detector.runtime.kafka.publishing import Progress, read_progress
 from tests.conftest import ROOT
 
@@ -27,8 +29,13 @@ SETTINGS = ("--set", 'mode="enforce"')
 READY = b"running: "
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "STILLWATCH_FINGERPRINT_KEY": DEVELOPMENT_KEY.hex()}
+def environment(*paths: Path) -> dict[str, str]:
+    """The program's environment; `paths` come before the checkout where modules are looked for."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, (*paths, ROOT))),
+        "STILLWATCH_FINGERPRINT_KEY": DEVELOPMENT_KEY.hex(),
+    }
 
 
 def stillwatch(*arguments: str, code: int = 0) -> str:
@@ -59,7 +66,13 @@ class Worker:
     """A `stillwatch run` of its own."""
 
     def __init__(
-        self, connection: Connection, folder: Path, *arguments: str, state: str = "state", begin: str = "start"
+        self,
+        connection: Connection,
+        folder: Path,
+        *arguments: str,
+        state: str = "state",
+        begin: str = "start",
+        clock_ahead_s: int = 0,
     ) -> None:
         config = configuration(msgspec.structs.replace(connection, state_directory=str(folder / state)), folder)
         self.log = folder / f"worker-{time.monotonic_ns()}.log"
@@ -76,7 +89,7 @@ class Worker:
                 *SETTINGS,
                 *arguments,
             ],
-            env=environment(),
+            env=environment(_clock(folder, clock_ahead_s)),
             stdout=self.file,
             stderr=subprocess.STDOUT,
             preexec_fn=_end_with_parent,  # noqa: PLW1509 - the tests start no threads that hold locks
@@ -104,6 +117,14 @@ class Worker:
         return self.log.read_text()[-4_000:]
 
 
+def _clock(folder: Path, ahead_s: int) -> Path:
+    """A folder with what makes a program's wall clock wrong from its start."""
+    clock = folder / f"clock{ahead_s}"
+    clock.mkdir(exist_ok=True)
+    (clock / "sitecustomize.py").write_text(f"import time\ntrue = time.time\ntime.time = lambda: true() + {ahead_s}\n")
+    return clock
+
+
 def _end_with_parent() -> None:
     import ctypes  # noqa: PLC0415 - runs in the child, before the program
 
@@ -111,11 +132,9 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def worker(
-    connection: Connection, folder: Path, *arguments: str, state: str = "state", begin: str = "start"
-) -> Iterator[Worker]:
+def worker(connection: Connection, folder: Path, *arguments: str, **more: Any) -> Iterator[Worker]:
     """A worker that ends with the block."""
-    made = Worker(connection, folder, *arguments, state=state, begin=begin)
+    made = Worker(connection, folder, *arguments, **more)
     try:
         yield made
     finally:
@@ -135,6 +154,12 @@ def wait_until(true: Callable[[], Any], *, timeout_s: float = 60.0, what: str = 
 def progress(connection: Connection, partition: int = 0) -> Progress | None:
     record = asyncio.run(last_record(connection, "progress", partition))
     return read_progress(record.value) if record is not None else None
+
+
+def positions(connection: Connection, partition: int = 0) -> dict[str, int]:
+    """How far each source was folded."""
+    found = progress(connection, partition)
+    return {name: place.position for name, place in found.sources.items()} if found is not None else {}
 
 
 def all_ended(connection: Connection, *, partition: int = 0) -> bool:
@@ -157,6 +182,22 @@ def read_topic(connection: Connection, topic: str) -> list[Any]:
         return out
 
     return asyncio.run(read())
+
+
+def put_events(connection: Connection, lines: Iterable[bytes], *, partitions: int, end: bool = False) -> None:
+    """Write events, each account's to one partition; `end` writes the end markers too."""
+
+    async def send() -> None:
+        topic = connection.topic("access")
+        async with AIOKafkaProducer(bootstrap_servers=connection.bootstrap) as producer:
+            for line in lines:
+                account = orjson.loads(line)["account_id"]
+                await producer.send(topic, line, partition=sum(account.encode()) % partitions)
+            await producer.flush()
+            if end:
+                await send_end(producer, topic, list(range(partitions)))
+
+    asyncio.run(send())
 
 
 def committed(connection: Connection, role: str, topic: str, partitions: int) -> list[int | None]:

@@ -73,7 +73,7 @@ class Reader:
 
 @asynccontextmanager
 async def application(connection: Connection, work: Callable[..., Awaitable[None]]) -> Any:
-    made = Application("test", "access", connection, work=work)
+    made = Application("test", ("access",), connection, work=work)
     await made.start()
     try:
         yield made

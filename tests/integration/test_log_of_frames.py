@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from detector.frames import empty_frame, wire
 from detector.runtime.kafka import markers
 from detector.runtime.kafka.connection import Connection
-from tests.integration.live import Worker, progress, wait_until, worker
+from tests.integration.live import Worker, positions, progress, wait_until, worker
 
 Installation = Callable[..., Connection]
 
@@ -32,11 +32,6 @@ def ends_with(live: Worker) -> str:
     wait_until(lambda: live.process.poll() is not None, what="the end of the worker")
     assert live.process.returncode == 4, live.said()
     return live.said()
-
-
-def positions(connection: Connection) -> dict[str, int]:
-    found = progress(connection)
-    return {name: place.position for name, place in found.sources.items()} if found is not None else {}
 
 
 def test_a_range_that_comes_again_is_skipped_and_one_that_is_missing_stops_the_judge(

@@ -10,8 +10,14 @@ from detector.runtime.kafka.broker import Broker
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.topics import create_topics
 from tests.integration.conftest import Recorded
-from tests.integration.live import all_ended, progress, wait_until, worker
+from tests.integration.live import all_ended, progress, read_topic, wait_until, worker
 from tests.integration.test_crashes import put, undisturbed
+
+
+def published(connection: Connection) -> dict[str, list[tuple[bytes, bytes]]]:
+    """Everything that readers see of what judges say."""
+    topics = ("alerts", "decisions", "decision-log")
+    return {topic: [(r.key, r.value) for r in read_topic(connection, topic)] for topic in topics}
 
 
 def test_a_paused_judge_that_wakes_after_the_takeover_publishes_nothing(
@@ -29,8 +35,10 @@ def test_a_paused_judge_that_wakes_after_the_takeover_publishes_nothing(
         sleeper.signal(signal.SIGSTOP)
         with worker(connection, tmp_path, "--roles", "judge", state="second") as heir:
             wait_until(lambda: heir.process.poll() is not None or all_ended(connection), what="the end")
+            before = published(connection)
             sleeper.signal(signal.SIGCONT)
             time.sleep(2)  # it may try what it likes
+            assert published(connection) == before
             assert heir.stop() == 0, heir.said()
         assert sleeper.process.poll() is None, sleeper.said()
         time.sleep(2)  # now it gets the partition back, finds all of it done, and goes on

@@ -247,6 +247,44 @@ def test_an_operators_lease_replaces_the_engines_and_stands() -> None:
     assert (over.state, over.origin, over.seq) == ("expired", "operator", 3)
 
 
+def test_a_key_is_buried_a_day_after_its_enforced_lease_ended_unless_it_is_enforced_again() -> None:
+    ledger = Ledger()
+    enforced = at()._replace(mode="enforce")
+    for value in ("a", "b", "c"):
+        propose(ledger, value, when=enforced)
+    propose(ledger, "shadow", when=at())
+    end_ms = NOW_MS + 5_000 + POLICY.contain_ttl_ms
+    assert len(decision.expire(ledger, now_ms=end_ms, effective_ms=end_ms)) == 4
+    propose(ledger, "a", when=enforced._replace(now_ms=end_ms, effective_ms=end_ms))
+    propose(ledger, "b", when=at(end_ms))  # in shadow: the topic still has the record of the end
+    due_ms = end_ms + decision.TOMBSTONE_AFTER_MS
+    assert decision.buried_ms(ledger) == due_ms
+    assert decision.bury(ledger, tenant="t", effective_ms=due_ms) == []
+    buried = decision.bury(ledger, tenant="t", effective_ms=due_ms + 1)
+    assert buried == [decision.Tombstone(tenant="t", scope="account", value=v) for v in "bc"]
+    assert not ledger.ended
+    assert propose(ledger, "c", when=at(due_ms)).seq == 3  # it survives the tombstone
+
+
+def test_what_is_remembered_of_ended_keys_is_bounded_and_no_seq_falls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decision, "PAST_MAX", 3)
+    monkeypatch.setattr(decision, "ENDED_MAX", 2)
+    ledger = Ledger()
+    enforced = at()._replace(mode="enforce")
+    seqs: dict[str, int] = {}
+    for round_ in range(3):
+        for value in "abcdefg":
+            made = propose(ledger, value, when=enforced)
+            assert made.seq > seqs.get(value, 0), (round_, value)
+            over = decision.end(
+                ledger, ("account", value), state="revoked", now_ms=NOW_MS, effective_ms=NOW_MS, reason="x"
+            )
+            seqs[value] = over.seq
+            decision.bury(ledger, tenant="t", effective_ms=NOW_MS)
+            assert (len(ledger.past), len(ledger.ended)) <= (3, 2)
+    assert ledger.seq_floor > 0
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

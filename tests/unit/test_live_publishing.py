@@ -2,9 +2,13 @@
 
 import pytest
 
+from detector.config import Settings
+from detector.decision import Tombstone
+from detector.operators import Control, Received, read_from_topic
 from detector.records import Decision, encode
 from detector.runtime.kafka.publishing import (
     POSITION_HEADER,
+    Adopted,
     Progress,
     SnapshotPlace,
     SourcePlace,
@@ -43,6 +47,19 @@ def test_a_shadow_decision_never_goes_to_the_enforcement_topic(mode: Mode, topic
         assert message.headers == [(POSITION_HEADER, b"2:7")]
 
 
+def test_a_tombstone_takes_the_key_from_the_current_decisions_only() -> None:
+    (made,) = messages_of(Tombstone(tenant="t", scope="account", value="ä b"), frame_partition=2, frame_offset=7)
+    assert made[:3] == ("decisions", '["t","account","ä b"]'.encode(), None)
+
+
+def test_the_kill_switch_is_written_by_one_judge_in_its_own_bytes() -> None:
+    control = Control(enforcement="off", since=0, by="kim", reason="drill")
+    (made,) = messages_of(control, frame_partition=0, frame_offset=7)
+    assert made[:2] == ("decisions", b"__control__")
+    assert read_from_topic(made.value or b"", kinds=("control",), ingest_ms=5) == Received("control", control, 5)
+    assert messages_of(control, frame_partition=1, frame_offset=7) == []
+
+
 def test_progress_reads_as_it_was_written() -> None:
     progress = Progress(
         tenant="t",
@@ -51,6 +68,8 @@ def test_progress_reads_as_it_was_written() -> None:
         pane_end_ms=None,
         sources={"access/0": SourcePlace(position=5, time_ms=1, follows=True)},
         snapshot=SnapshotPlace(generation=2, first_offset=3, manifest_offset=8, chunks=4),
+        settings=Settings(pane_ms=5_000),
+        adopted=(Adopted(frame_offset=8, settings=Settings(mode="enforce", tenants=("t",))),),
         config_hash="h",
         version="v",
     )

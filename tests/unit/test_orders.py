@@ -6,12 +6,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from detector.config import Settings
-from detector.judge import Judge
-from detector.operators import Received
+from detector.config import Settings, config_hash
+from detector.decision import Tombstone
+from detector.judge import DAY_MS, Judge
+from detector.operators import Control, Received
 from detector.records import Alert, Decision
+from detector.snapshot import restore, snapshot
 from tests.laws.streams import (
     HOUR_MS,
+    KEY,
     MINUTE_MS,
     SETTINGS,
     START_MS,
@@ -21,6 +24,7 @@ from tests.laws.streams import (
     frame_of,
     judge_for,
     orders_of,
+    stamped,
     switch,
     whole,
     world,
@@ -292,3 +296,80 @@ def test_alert_members_and_decisions_agree() -> None:
             assert block.accounts == len(mine) > 0
             assert set(block.members_sample) <= mine
         assert {d.value for d in found.decisions} <= {m.account_id for m in members}
+
+
+ENFORCED = msgspec.structs.replace(SETTINGS, mode="enforce")
+LATE_MS = START_MS + 9 * HOUR_MS
+
+
+def worked(settings: Settings) -> tuple[Judge, list[Any]]:
+    """A judge that has seen three fifths of the world, and what it made."""
+    judge = judge_for(STREAM, settings=settings)
+    judge.apply(frame_of(STREAM, Range("s-0", 0, len(STREAM.batches["s-0"]) * 3 // 5)))
+    return judge, judge.take_outputs()
+
+
+def rest(judge: Judge) -> list[Decision]:
+    """The decisions of what is left of the world."""
+    judge.apply(frame_of(STREAM, Range("s-0", judge.buffer.sources["s-0"].stop, len(STREAM.batches["s-0"]))))
+    return [d for d in judge.take_outputs() if isinstance(d, Decision)]
+
+
+def passed(step_ms: int, *, reborn: bool = False) -> list[tuple[int, Any]]:
+    """The stamped outputs of the world and three days of silence, in steps of some length."""
+    stream = stamped(STREAM)  # rows without an ingest time would wait for others
+    judge = judge_for(stream, settings=ENFORCED)
+    for step in whole(stream):
+        judge.apply(frame_of(stream, step))
+    made = judge.take_stamped()
+    for time_ms in range(LATE_MS, LATE_MS + 3 * DAY_MS, step_ms):
+        judge.tick("s-0", time_ms + step_ms)
+        judge = restore(snapshot(judge, key=KEY), settings=ENFORCED, key=KEY) if reborn else judge
+        made += judge.take_stamped()
+    assert (judge.cases.ledger.leases, judge.cases.ledger.ended) == ({}, {})
+    return made
+
+
+def test_however_time_passes_every_ended_key_is_buried_once_a_day_later() -> None:
+    made = passed(3 * DAY_MS)
+    assert passed(7 * MINUTE_MS)[: len(made)] == passed(HOUR_MS, reborn=True) == made
+    ends = {o.value: o.effective_at for _, o in made if isinstance(o, Decision)}
+    buried = [(o.value, at_ms) for at_ms, o in made if isinstance(o, Tombstone)]
+    assert sorted(value for value, _ in buried) == sorted(ends)
+    for value, at_ms in buried:
+        assert -SETTINGS.lateness_ms <= at_ms - ends[value] - DAY_MS <= SETTINGS.discovery_ms
+
+
+def test_from_enforce_to_shadow_every_enforced_lease_is_revoked_and_none_comes_after() -> None:
+    judge, _ = worked(ENFORCED)
+    standing = {(d.scope, d.value): d.seq for d in (lease.decision for lease in judge.cases.ledger.leases.values())}
+    judge.adopt(SETTINGS)
+    revoked = [d for d in judge.take_outputs() if isinstance(d, Decision)]
+    assert {(d.scope, d.value): d.seq - 1 for d in revoked} == standing
+    assert {(d.state, d.mode) for d in revoked} == {("revoked", "enforce")}  # so they reach whoever enforces
+    later = rest(judge)
+    assert {d.mode for d in later} == {"shadow"}
+    assert {d.value for d in later} & {value for _, value in standing}
+
+
+def test_from_shadow_to_enforce_whoever_acts_on_is_enforced() -> None:
+    judge, _ = worked(SETTINGS)
+    standing = {lease.decision.value: lease.decision.decision_id for lease in judge.cases.ledger.leases.values()}
+    judge.adopt(ENFORCED)
+    assert judge.take_outputs() == []
+    assert judge.config_hash == judge.cases.config_hash == config_hash(ENFORCED)
+    later = rest(judge)
+    assert {d.mode for d in later if d.state == "active"} == {"enforce"}
+    assert {d.decision_id for d in later} & set(standing.values())  # a lease goes on under its id
+
+
+def test_the_kill_switch_is_for_every_tenant_and_is_passed_on() -> None:
+    judge, _ = worked(ENFORCED)
+    order = command("kill_switch", LATE_MS, enforcement="off")
+    order = order._replace(record=msgspec.structs.replace(order.record, tenant="another"))
+    frame = orders_of(STREAM._replace(orders=(order,)))
+    judge.operate(msgspec.structs.replace(frame, source="live", timed=False))
+    passed, *ended = judge.take_outputs()
+    assert passed == Control(enforcement="off", since=LATE_MS, by="kim", reason="")
+    assert {d.state for d in ended if isinstance(d, Decision)} == {"revoked"}
+    assert not judge.cases.ledger.leases

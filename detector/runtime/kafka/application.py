@@ -46,12 +46,12 @@ def _credentials(connection: Connection) -> Any:
 
 
 class Application:
-    """One consumer group over one topic. `work` gets each batch and the call that acknowledges it."""
+    """One consumer group over some topics. `work` gets each batch and the call that acknowledges it."""
 
     def __init__(
         self,
         role: str,
-        topic: str,
+        topics: tuple[str, ...],
         connection: Connection,
         *,
         work: Work,
@@ -59,7 +59,7 @@ class Application:
         revoked: Moved | None = None,
     ) -> None:
         """Build the application; nothing connects before `start`."""
-        self.topic = connection.topic(topic)
+        self.topics = tuple(map(connection.topic, topics))
         session_s = connection.session_timeout_ms / 1000
         self.app = faust.App(
             f"{connection.group}-{role}",
@@ -85,7 +85,7 @@ class Application:
             worker_redirect_stdouts=False,
         )
         self.app.transport = BatchTransport(self.app.conf.broker_consumer, self.app, self.app.loop)
-        channel = self.app.topic(self.topic, key_serializer="raw", value_serializer="raw")
+        channel = self.app.topic(*self.topics, key_serializer="raw", value_serializer="raw")
         self.error: BaseException | None = None
 
         async def consume(stream: Any) -> None:
@@ -118,7 +118,7 @@ class Application:
     def assignment(self) -> set[TP]:
         """The partitions that are ours now."""
         try:
-            return {tp for tp in self.consumer.assignment() if tp.topic == self.topic}
+            return {tp for tp in self.consumer.assignment() if tp.topic in self.topics}
         except ConsumerNotStarted:
             return set()
 

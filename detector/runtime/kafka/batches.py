@@ -29,9 +29,10 @@ class Record(Protocol):
 
 
 class Batch(NamedTuple):
-    """The records of `[first, stop)` of a partition."""
+    """The records of `[first, stop)` of a partition; `topic` with its prefix."""
 
     partition: int
     first: int
     stop: int
     records: list[Any]  # of Record
+    topic: str = ""

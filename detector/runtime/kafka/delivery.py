@@ -62,7 +62,7 @@ class BatchConsumer(Consumer):
         self._stops[tp] = message.offset + 1
         self._delivered.setdefault(tp, deque()).append(message.offset)
         message.key = None
-        message.value = Batch(tp.partition, first, message.offset + 1, records)  # type: ignore[assignment]  # raw codec
+        message.value = Batch(tp.partition, first, message.offset + 1, records, tp.topic)  # type: ignore[assignment]  # raw codec
         return message
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:

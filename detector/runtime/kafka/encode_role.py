@@ -21,9 +21,10 @@ from detector.config import Settings
 from detector.runtime.kafka import markers
 from detector.runtime.kafka.application import Acknowledge, Application
 from detector.runtime.kafka.batches import Batch
-from detector.runtime.kafka.clients import make_producer, make_reader, partitions_of
+from detector.runtime.kafka.clients import make_producer, make_reader, partitions_of, read_stretch
 from detector.runtime.kafka.connection import Connection
-from detector.runtime.kafka.encoding import NO_TIME, Options, Range, encode_batch, source_of
+from detector.runtime.kafka.encoding import APPENDED, NO_TIME, Options, Range, encode_batch, source_of
+from detector.runtime.kafka.orders_feed import OrdersFeed
 from detector.runtime.kafka.publishing import Progress, read_progress
 from detector.runtime.kafka.topics import tenants_of
 
@@ -33,6 +34,7 @@ IN_FLIGHT: Final = 8
 TICK_EVERY_S: Final = 1.0
 ALIGN_EVERY_S: Final = 0.2
 FINISH_S: Final = 3.0
+TAIL_RECORDS: Final = 64
 
 
 class Clock(NamedTuple):
@@ -69,11 +71,14 @@ class EncodeRole:
         self.heard: dict[int, Heard] = {}
         self.advanced: dict[int, int] = {}  # how far ticks took the clocks of partitions that hold events
         self.progress: dict[int, Progress] = {}
+        self.recalled: set[int] = set()
+        self.stamped: tuple[int, float] | None = None  # the broker's clock (ms) when ours (monotonic, s) was this
         self.sent = self.dead = 0
         self._producer: AIOKafkaProducer | None = None
         self._durable: asyncio.Queue[tuple[list[asyncio.Future[Any]], Acknowledge]] = asyncio.Queue(IN_FLIGHT)
         self._tasks: list[asyncio.Task[None]] = []
-        self.application = Application("encode", "access", connection, work=self._work, assigned=self._assigned)
+        self.orders = OrdersFeed(connection, self.options)
+        self.application = Application("encode", ("access",), connection, work=self._work, assigned=self._assigned)
 
     @property
     def producer(self) -> AIOKafkaProducer:
@@ -87,6 +92,7 @@ class EncodeRole:
         await self._producer.start()
         self._tasks = [asyncio.create_task(self._acknowledging())]
         await self.application.start()
+        await self.orders.start()
         self._tasks += [asyncio.create_task(c) for c in (self._ticking(), self._aligning(), self._following())]
 
     async def stop(self) -> None:
@@ -94,7 +100,7 @@ class EncodeRole:
         if self.application.assignment() and not self.application.crashed:
             self.application.halt()
             await asyncio.wait([asyncio.create_task(self._durable.join())], timeout=FINISH_S)
-        await self.application.stop()
+        await asyncio.gather(self.application.stop(), self.orders.stop())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -103,12 +109,12 @@ class EncodeRole:
 
     async def wait_failed(self) -> BaseException:
         """Wait for what ends this role; returns it."""
-        crashed = asyncio.create_task(self.application.wait_crashed())
-        done, _ = await asyncio.wait([crashed, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
-        if crashed in done:
-            return crashed.result()
-        crashed.cancel()
-        return done.pop().exception() or RuntimeError("a task of encode ended by itself")
+        crashing = [asyncio.create_task(a.wait_crashed()) for a in (self.application, self.orders.application)]
+        done, _ = await asyncio.wait([*crashing, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        crashed = [task.result() for task in crashing if task in done]
+        for task in crashing:
+            task.cancel()
+        return crashed[0] if crashed else done.pop().exception() or RuntimeError("a task of encode ended by itself")
 
     async def _assigned(self, partitions: frozenset[int]) -> None:
         """Forget what is known of partitions: others may have sent of them meanwhile."""
@@ -118,6 +124,7 @@ class EncodeRole:
         self.advanced.clear()
         self.heard.clear()
         self.ended.clear()
+        self.recalled = set()
 
     # --- records ---------------------------------------------------------------
 
@@ -175,6 +182,8 @@ class EncodeRole:
                 if not self._silent(tp):
                     self.heard.pop(tp.partition, None)
                     continue
+                if tp.partition not in self.clocks and tp.partition not in self.recalled:
+                    await self._recall(tp)
                 clock = self.clocks.get(tp.partition)
                 if clock is not None and clock.last_ms != NO_TIME and clock.ingest_ms >= 0:
                     await self._tick(tp.partition, self._own_time_ms(tp, clock), clock.stop, follows=False)
@@ -189,7 +198,35 @@ class EncodeRole:
             if follows or time_ms > self.ticked.get((partition, tenant), NO_TIME):
                 self.ticked[partition, tenant] = time_ms
                 raw = markers.tick(source_of(partition), position=position, time_ms=time_ms, follows=follows)
-                await self.producer.send(self.connection.topic("frames"), raw, partition=tenant)
+                sent = await self.producer.send(self.connection.topic("frames"), raw, partition=tenant)
+                sent.add_done_callback(self._stamp)
+
+    def _stamp(self, sent: asyncio.Future[Any]) -> None:
+        """Learn the broker's clock from when it appended: by the time that we hear of it, it is that late at least."""
+        if sent.cancelled() or sent.exception() is not None:
+            return
+        found = sent.result()
+        # A frames topic that is not stamped by its broker leaves us our own clock.
+        time_ms = found.timestamp if found.timestamp_type == APPENDED else int(time.time() * 1000)
+        self.stamped = (time_ms, time.monotonic())
+
+    async def _recall(self, tp: TopicPartition) -> None:
+        """Learn the clock of a partition that was read to its end before it came to us, from its last records."""
+        recalled, stop = self.recalled, self.application.consumer.stop_of(tp) or 0
+        start = (await self.application.consumer.log_starts(tp))[tp]
+        first, records = max(start, stop - TAIL_RECORDS), []
+        if first < stop:
+            place = TopicPartition(tp.topic, tp.partition)  # not Faust's: aiokafka tells them apart
+            async with make_reader(self.connection) as reader:
+                records = [r async for r in read_stretch(reader, place, first=first, stop=stop)]
+        made = encode_batch(Batch(tp.partition, first, stop, records), self.options)
+        # Whoever got the partition, or records of it, meanwhile knows better.
+        if recalled is not self.recalled or tp.partition in self.clocks:
+            return
+        recalled.add(tp.partition)
+        if made and not made[-1].ended:
+            latest = max(part.last_ms for part in made)
+            self.clocks[tp.partition] = Clock(stop, latest, made[-1].ingest_ms)
 
     def _silent(self, tp: TopicPartition) -> bool:
         """Whether everything that the partition's log holds was read and sent."""
@@ -199,9 +236,17 @@ class EncodeRole:
         return clock is None or clock.stop == self.application.consumer.stop_of(tp)
 
     def _own_time_ms(self, tp: TopicPartition, clock: Clock) -> int:
-        """The clock of a partition that held events: it goes on as the wall clock does, `idle_ms` behind."""
+        """The clock of a partition that held events: it goes on as the broker's does, `idle_ms` behind.
+
+        What counts is the broker's time when a fetch last found nothing. As long as it is unknown a tick says
+        what is known, and its receipt tells the time.
+        """
         end = self.application.consumer.end_of_log(tp)
-        polled_ms = end[1] if end is not None else clock.ingest_ms
+        polled_ms = clock.ingest_ms
+        if end is not None and self.stamped is not None:
+            stamp_ms, at_s = self.stamped
+            fetched_ms_ago = max(0.0, time.time() * 1000 - end[1])
+            polled_ms = int(stamp_ms + (time.monotonic() - at_s) * 1000 - fetched_ms_ago)
         time_ms = clock.last_ms + max(0, polled_ms - clock.ingest_ms - self.connection.idle_ms)
         self.advanced[tp.partition] = time_ms
         return time_ms

@@ -163,12 +163,13 @@ def _range(records: Sequence[Record], partition: int, first: int, stop: int, opt
     seen = tuple(int(f.numbers[:, NUM.TIME].max(initial=NO_TIME)) for f in frames)
     # What a range of the log holds does not depend on the letters' order, but readers like theirs by offset.
     refused.sort(key=lambda r: r.position)
-    dead = [_dead_letter(records[r.position], partition, r.reason, options) for r in refused]
+    dead = [dead_letter(records[r.position], partition, r.reason, options) for r in refused]
     last_ingest = int(stamps[-1]) if stamps.size else -1
     return Range(stop, [[wire(f)] for f in frames], dead, max(seen), seen, last_ingest, ended=False)
 
 
-def _dead_letter(record: Record, partition: int, reason: str, options: Options) -> DeadLetter:
+def dead_letter(record: Record, partition: int, reason: str, options: Options) -> DeadLetter:
+    """Write the letter of a refused record: where it stood and why; its bytes only where they hold no text."""
     raw = record.value or b""
     # Keyed: an unkeyed digest would let anyone who may read the topic confirm a guessed prompt.
     digest = hashlib.blake2b(raw, digest_size=16, key=options.key, person=b"dead-letter").hexdigest()

@@ -40,7 +40,7 @@ class JudgeRole:
         self.sessions: dict[int, Session] = {}
         self.failures = 0
         self._watch: asyncio.Task[None] | None = None
-        self.application = Application("judge", "frames", connection, work=self._work, assigned=self._assigned)
+        self.application = Application("judge", ("frames",), connection, work=self._work, assigned=self._assigned)
 
     async def start(self) -> None:
         """Join the group."""
@@ -102,7 +102,7 @@ class JudgeRole:
         return None
 
     async def _seek_back(self, batch: Batch, session: Session) -> None:
-        tp = TopicPartition(self.application.topic, batch.partition)
+        tp = TopicPartition(self.application.topics[0], batch.partition)
         start = (await self.application.consumer.log_starts(tp))[tp]
         if start > session.next_offset:
             raise GapError(
@@ -124,6 +124,8 @@ class JudgeRole:
         session.sought = False
         for record in batch.records:
             session.fold(record)
+            if session.urgent:
+                await self._guarded(session)
             await asyncio.sleep(0)  # the watch, other roles and probes get their turn
         session.finish(batch, acknowledge)
         await self._guarded(session)
@@ -132,6 +134,8 @@ class JudgeRole:
         """Publish and snapshot what is due; a fenced session ends without harm."""
         if session.broken:
             return  # the next batch recovers
+        if not session.recovering:
+            session.settle(session.next_offset)
         try:
             if session.pending or session.progress_due():
                 await session.publish()

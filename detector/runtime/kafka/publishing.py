@@ -2,7 +2,9 @@
 
 Purpose: outputs of the engine to (topic, key, value) and the progress record both ways.
 Invariants: the record's bytes are the engine's own, as a replay writes them; what differs
-by transport stands in headers. A shadow decision never goes to the enforcement topic.
+by transport stands in headers. A shadow decision never goes to the enforcement topic. The
+kill switch's record, one for all tenants, is written by the judge of partition 0 alone, in
+the order in which operators gave the word, so that no other judge that lags takes it back.
 Limits: none of its own.
 Source: the contract's table of topics.
 """
@@ -10,12 +12,15 @@ Source: the contract's table of topics.
 from typing import NamedTuple
 
 import msgspec
-import orjson
 
 from detector.cases import Output
-from detector.records import Alert, Decision, DetectorError, encode
+from detector.config import Settings
+from detector.decision import Tombstone
+from detector.operators import Control
+from detector.records import Alert, DetectorError, decision_key, encode
 
 POSITION_HEADER = "stillwatch.frame"
+CONTROL_KEY = b"__control__"
 
 
 class ProgressError(DetectorError):
@@ -53,8 +58,19 @@ class SourcePlace(msgspec.Struct, frozen=True, kw_only=True):
     follows: bool = False
 
 
+class Adopted(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings under which the judge goes on from the frame at `frame_offset`."""
+
+    frame_offset: int
+    settings: Settings
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the judge of a tenant has published: every output of frames before `frame_offset`."""
+    """How far the judge of a tenant has published: every output of frames before `frame_offset`.
+
+    `settings` are those of the state from which a recovery begins, `adopted` what changed since, in order:
+    frames that were judged under other settings are folded under these again.
+    """
 
     tenant: str
     origin: int  # the first frame that was ever folded
@@ -62,25 +78,26 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     pane_end_ms: int | None
     sources: dict[str, SourcePlace]
     snapshot: SnapshotPlace | None = None
+    settings: Settings = Settings()
+    adopted: tuple[Adopted, ...] = ()
     config_hash: str
     version: str
-
-
-def decision_key(decision: Decision) -> bytes:
-    """The key of a decision: who it is about, as compact JSON."""
-    return orjson.dumps([decision.tenant, decision.scope, decision.value])
 
 
 def messages_of(output: Output, *, frame_partition: int, frame_offset: int) -> list[Message]:
     """The records of one output; it came of the frame at that place."""
     headers = [(POSITION_HEADER, b"%d:%d" % (frame_partition, frame_offset))]
-    raw = encode(output)
+    if isinstance(output, Control):
+        made = [Message("decisions", CONTROL_KEY, encode(output), headers)]
+        return made if frame_partition == 0 else []
     if isinstance(output, Alert):
-        return [Message("alerts", output.dedup_key.encode(), raw, headers)]
-    key = decision_key(output)
-    made = [Message("decision-log", key, raw, headers)]
+        return [Message("alerts", output.dedup_key.encode(), encode(output), headers)]
+    key = decision_key(tenant=output.tenant, scope=output.scope, value=output.value)
+    if isinstance(output, Tombstone):
+        return [Message("decisions", key, None, headers)]
+    made = [Message("decision-log", key, encode(output), headers)]
     if output.mode == "enforce":
-        made.append(Message("decisions", key, raw, headers))
+        made.append(Message("decisions", key, encode(output), headers))
     return made
 
 

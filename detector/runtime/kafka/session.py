@@ -5,6 +5,8 @@ Invariants: a frame is folded once; what it made is published in one transaction
 with the progress record that says so, or not at all; after a recovery frames before that
 record are folded silently. Only a durable snapshot acknowledges frames. A predecessor
 that wakes up is fenced before the progress record is read.
+Settings other than those of the state are adopted between two frames, once; the progress
+record says before which one, so that a later recovery folds every frame as it was judged.
 Limits: one transaction and one snapshot at a time.
 Source: Kafka's transactions (KIP-98, KIP-447 for why a fixed id is enough here).
 """
@@ -24,7 +26,7 @@ from aiokafka.errors import ProducerFenced
 
 from detector import __version__
 from detector.cases import Output
-from detector.config import Settings, config_hash
+from detector.config import Settings, config_hash, fixed
 from detector.frames import OPERATOR_MAGIC, FrameError, unwire, unwire_operators
 from detector.judge import Judge
 from detector.panes import NEVER, GapError
@@ -37,8 +39,10 @@ from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.encoding import source_of
 from detector.runtime.kafka.markers import MARKER_MAGIC, unwire_marker
 from detector.runtime.kafka.publishing import (
+    Adopted,
     Message,
     Progress,
+    ProgressError,
     SnapshotPlace,
     SourcePlace,
     messages_of,
@@ -109,6 +113,8 @@ class Session:
         self.next_offset = progress.frame_offset
         self.published = progress.frame_offset  # outputs of frames before this are out already
         self.pending: list[tuple[int, Output]] = []
+        self.urgent = False  # an operator waits for what is pending
+        self.adopting = list(progress.adopted)
         self.unacknowledged: list[tuple[int, Acknowledge]] = []
         self.sought = False
         self.following: frozenset[str] = frozenset()
@@ -125,8 +131,10 @@ class Session:
         """Fold one record of the frames topic; one that was folded before is skipped."""
         if record.offset < self.next_offset:
             return
+        self.settle(record.offset)
+        raw = record.value or b""
         try:
-            source, follows = fold(self.judge, record.value or b"")
+            source, follows = fold(self.judge, raw)
         except (FrameError, GapError) as wrong:
             at = f"{self.place.connection.topic('frames')}/{self.place.partition} at {record.offset}"
             raise type(wrong)(f"{at}: {wrong}") from wrong
@@ -136,9 +144,26 @@ class Session:
         if refused:
             self.refused += refused
             log.warning("partition %d: rows refused so far: %s", self.place.partition, dict(self.refused))
-        for output in self.judge.take_outputs():
-            if record.offset >= self.published:
-                self.pending.append((record.offset, output))
+        self._collect(record.offset)
+        self.urgent |= bool(self.pending) and raw[:4] == OPERATOR_MAGIC
+
+    def _collect(self, offset: int) -> None:
+        made = self.judge.take_outputs()
+        if offset >= self.published:
+            self.pending += [(offset, output) for output in made]
+
+    def settle(self, offset: int) -> None:
+        """Change to the settings that hold from before the frame at `offset`: those of old, then our own."""
+        while self.adopting and self.adopting[0].frame_offset <= offset:
+            self.judge.adopt(self.adopting.pop(0).settings)
+            self.judge.take_outputs()  # published with the record that says so
+        if self.judge.settings != self.place.settings and offset >= self.published:
+            step = Adopted(frame_offset=offset, settings=self.place.settings)
+            self.progress = msgspec.structs.replace(self.progress, adopted=(*self.progress.adopted, step))
+            log.info("partition %d: other settings from frame %d on", self.place.partition, offset)
+            self.judge.adopt(step.settings)
+            self._collect(offset)
+            self.urgent = bool(self.pending)
 
     def finish(self, batch: Batch, acknowledge: Acknowledge) -> None:
         """A batch is folded: remember how to acknowledge it, and let its bytes go."""
@@ -176,7 +201,7 @@ class Session:
         async with self._lock:
             if self.recovering:
                 return
-            made, self.pending = self.pending, []
+            made, self.pending, self.urgent = self.pending, [], False
             partition = self.place.partition
             messages = [m for at, o in made for m in messages_of(o, frame_partition=partition, frame_offset=at)]
             progress = self._progress()
@@ -290,7 +315,9 @@ class Session:
                     chunks_before=held.chunks if held else 0,
                 )
                 # What is pending is not out: the frame offset of the last publication stays.
-                progress = msgspec.structs.replace(self.progress, snapshot=named)
+                # A snapshot is made under our own settings: what changed before is behind it.
+                settled = {"settings": self.place.settings, "config_hash": config_hash(self.place.settings)}
+                progress = msgspec.structs.replace(self.progress, snapshot=named, adopted=(), **settled)
                 await self._send([progress_message(progress, partition=partition)])
             self.progress = progress
 
@@ -324,13 +351,14 @@ async def recover(place: Place, *, first: int) -> Session:
         await producer.abort_transaction()
         record = await last_record(place.connection, "progress", place.partition)
         progress = read_progress(record.value) if record is not None and record.value else await _begin(place, first)
+        _check(progress, place)
         begun_s = time.monotonic()
         if progress.snapshot is None:
-            judge = Judge(place.tenant, tuple(progress.sources), place.settings)
+            judge = Judge(place.tenant, tuple(progress.sources), progress.settings)
             offset = progress.origin
         else:
             manifest, data = await snapshots.fetch(place.connection, place.partition, progress.snapshot, place.local)
-            judge = restore(data, settings=place.settings, key=place.key)
+            judge = restore(data, settings=progress.settings, key=place.key)
             offset = manifest.frame_offset
     except BaseException:
         await producer.stop()
@@ -344,6 +372,20 @@ async def recover(place: Place, *, first: int) -> Session:
     return session
 
 
+def _check(progress: Progress, place: Place) -> None:
+    """Refuse to continue another tenant's state, or one that is built on other settings. Raises `ProgressError`."""
+    if progress.tenant != place.tenant:
+        raise ProgressError(
+            f"partition {place.partition} is tenant {progress.tenant!r}'s, the settings give it to {place.tenant!r}: "
+            "add tenants at the end, and remove none"
+        )
+    for name in fixed(progress.settings, place.settings):
+        raise ProgressError(
+            f"the state of tenant {place.tenant!r} is built on {name}={getattr(progress.settings, name)!r}, now it is "
+            f"{getattr(place.settings, name)!r}: set it back, or begin anew under another prefix"
+        )
+
+
 async def _begin(place: Place, first: int) -> Progress:
     partitions = await partitions_of(place.connection, "access")
     return Progress(
@@ -352,6 +394,7 @@ async def _begin(place: Place, first: int) -> Progress:
         frame_offset=first,
         pane_end_ms=None,
         sources={source_of(p): SourcePlace(position=-1) for p in partitions},
+        settings=place.settings,
         config_hash=config_hash(place.settings),
         version=__version__,
     )

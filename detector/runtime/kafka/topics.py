@@ -70,7 +70,8 @@ def specifications(settings: Settings, *, access_partitions: int = ACCESS_PARTIT
     small = {**_COMPACT, "segment.bytes": str(16 << 20)}
     return (
         TopicSpec("access", access_partitions, kept(7, max_message_bytes=str(ACCESS_RECORD_BYTES_MAX), **stamped)),
-        TopicSpec("frames", tenants, kept(2, max_message_bytes=str(FRAME_RECORD_BYTES_MAX + (1 << 20)))),
+        # The broker's stamps on frames tell encode the broker's clock.
+        TopicSpec("frames", tenants, kept(2, max_message_bytes=str(FRAME_RECORD_BYTES_MAX + (1 << 20)), **stamped)),
         TopicSpec("alerts", 1, kept(30)),
         TopicSpec("decisions", 1, {**_COMPACT, "delete.retention.ms": str(DAY_MS)}),
         TopicSpec("decision-log", 1, kept(30)),

@@ -1,0 +1,175 @@
+"""From an operator's revoke to its record on the topic of current decisions.
+
+Floor: the same with nothing else to do.
+Measured: leases that commands added are revoked one after the other, some hundred ms apart; the
+time from before the command is sent to the arrival of the revoked record at a reader of committed
+records. Encode and judge in one process, as `run` starts them; idle, and with events coming at a
+steady rate from a process of its own (each an own account of this moment, in eight partitions).
+Not measured: a judge that is behind its log: an order acts at its place in it.
+Run: `python -m tests.bench.bench_operators [--full] [--orders N] [--rate N]`.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from detector.config import Settings
+from detector.operators import Command
+from detector.records import encode
+from detector.runtime.kafka.connection import Connection
+from detector.runtime.kafka.topics import create_topics
+from tests.bench.measure import arguments, at_most, figure, headline
+from tests.integration import brokers
+from tests.integration.live import Worker, wait_until
+
+BAR_S = 1.0
+BATCH_S = 0.02
+PARTITIONS = 8
+ENDLESS_MS = 4_000_000_000_000
+
+
+def main() -> None:
+    """Print both distributions."""
+    if len(sys.argv) == 4 and sys.argv[1] == "events":
+        asyncio.run(send_events(sys.argv[2], rate=int(sys.argv[3])))
+        return
+    given = arguments(__doc__, options)
+    orders, rate = given.orders or (300 if given.full else 60), given.rate or (5_000 if given.full else 1_000)
+    said: list[str] = []
+    with tempfile.TemporaryDirectory() as folder, brokers.provided(Path(folder), said) as bootstrap:
+        headline("an operator's revoke to its record on decisions", orders=orders, events_per_second=rate)
+        if bootstrap is None:
+            print("; ".join(said))
+            return
+        connection = Connection(bootstrap=bootstrap, group="bench", state_directory=f"{folder}/state")
+        create_topics(connection, Settings(), access_partitions=PARTITIONS)
+        live = Worker(connection, Path(folder))
+        try:
+            wait_until(live.running, what="a start", timeout_s=120)
+            floor = show("idle", asyncio.run(revoke(connection, "idle", orders)), floor=None)
+            with events(connection, rate):
+                time.sleep(5)
+                latencies = asyncio.run(revoke(connection, "busy", orders))
+            show(f"busy, {rate:,} events/s", latencies, floor=floor)
+        finally:
+            live.kill()
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """This bench's own options."""
+    parser.add_argument("--orders", type=int, default=0, help="revokes of each part")
+    parser.add_argument("--rate", type=int, default=0, help="events a second where it is busy")
+
+
+def show(name: str, latencies_s: list[float], *, floor: float | None) -> float:
+    """Print a distribution; returns its median."""
+    p50, p99 = (float(np.quantile(latencies_s, q)) for q in (0.5, 0.99))
+    figure(f"{name}: p50", p50, "s", ratio=p50 / floor if floor else None)
+    figure(f"{name}: p99 of {len(latencies_s)}", p99, "s", bar=at_most(BAR_S))
+    return p50
+
+
+async def revoke(connection: Connection, name: str, count: int) -> list[float]:
+    """Add leases, then revoke one after the other; returns the latencies (s)."""
+    values = [f"{name}-{number}" for number in range(count)]
+    chance = random.Random(1)
+    reader = AIOKafkaConsumer(
+        connection.topic("decisions"),
+        bootstrap_servers=connection.bootstrap,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+    )
+    seen: dict[tuple[str, str], float] = {}
+
+    async def read() -> None:
+        async for record in reader:
+            if record.value is not None and record.key != b"__control__":
+                made = orjson.loads(record.value)
+                seen.setdefault((made["value"], made["state"]), time.monotonic())
+
+    async def until(value: str, state: str) -> float:
+        async with asyncio.timeout(60):
+            while (value, state) not in seen:  # noqa: ASYNC110 - an event for each record would cost more
+                await asyncio.sleep(0.001)
+        return seen[value, state]
+
+    await reader.start()
+    reading = asyncio.create_task(read())
+    latencies = []
+    try:
+        async with AIOKafkaProducer(bootstrap_servers=connection.bootstrap) as producer:
+            for value in values:
+                await producer.send(connection.topic("commands"), order("add", value))
+            await producer.flush()
+            for value in values:
+                await until(value, "active")
+            for value in values:
+                await asyncio.sleep(chance.uniform(0.05, 0.25))
+                begun_s = time.monotonic()
+                await producer.send(connection.topic("commands"), order("revoke", value))
+                latencies.append(await until(value, "revoked") - begun_s)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await reader.stop()
+    return latencies
+
+
+def order(name: str, value: str) -> bytes:
+    """A command about one account."""
+    said = Command(
+        command=name,  # type: ignore[arg-type]  # one of two
+        tenant="default",
+        scope="account",
+        value=value,
+        action="throttle",
+        expires_at=ENDLESS_MS,
+        by="bench",
+        reason="",
+        at=0,
+    )
+    return encode(said)
+
+
+@contextmanager
+def events(connection: Connection, rate: int) -> Iterator[None]:
+    """A process that sends events all the while."""
+    program = [sys.executable, "-m", "tests.bench.bench_operators", "events", connection.bootstrap, str(rate)]
+    process = subprocess.Popen(program, env=os.environ)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+async def send_events(bootstrap: str, *, rate: int) -> None:
+    """Send events of this moment until the process is ended."""
+    topic, number = Connection(bootstrap=bootstrap).topic("access"), 0
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
+        begun_s = time.monotonic()
+        while True:
+            for _ in range(int((time.monotonic() - begun_s) * rate) - number):
+                at_ms = int(time.time() * 1000)
+                event = {"event_id": f"e{number}", "event_time": at_ms, "account_id": f"a{number % 100_000}"}
+                event |= {"request_model": "m", "input_tokens": 900, "output_tokens": 300, "org_id": f"o{number % 997}"}
+                await producer.send(topic, orjson.dumps(event), partition=number % PARTITIONS)
+                number += 1
+            await asyncio.sleep(BATCH_S)
+
+
+if __name__ == "__main__":
+    main()
