@@ -8,6 +8,7 @@ from detector.runtime.kafka.publishing import (
     Progress,
     SnapshotPlace,
     SourcePlace,
+    Stale,
     messages_of,
     progress_message,
     read_progress,
@@ -50,7 +51,8 @@ def test_progress_reads_as_it_was_written() -> None:
         frame_offset=9,
         pane_end_ms=None,
         sources={"access/0": SourcePlace(position=5, time_ms=1, follows=True)},
-        snapshot=SnapshotPlace(generation=2, first_offset=3, manifest_offset=8, chunks=4),
+        snapshot=SnapshotPlace(generation=2, manifest_offset=8),
+        stale=(Stale(generation=1, chunks=4),),
         config_hash="h",
         version="v",
     )
