@@ -8,6 +8,7 @@ when the last of its blocks is dropped; a call of `put` makes one.
 Source: `spill.Store`; unlinked files of POSIX.
 """
 
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import NamedTuple
 import zstandard
 
 _LEVEL = 1
+
+log = logging.getLogger("stillwatch.judge")
 
 
 class _Place(NamedTuple):
@@ -49,6 +52,7 @@ class SpillFiles:
                 self.made += 1
                 file.write(packed)
         self.blocks[kept] = len(blocks)
+        log.info("rows of far panes wait on disk: %d blocks in %d files", len(self.places), len(self.blocks))
         return handles
 
     def get(self, handle: int) -> bytes:

@@ -121,6 +121,7 @@ class Session:
         self.sought = False
         self.following: frozenset[str] = frozenset()
         self.refused: Counter[str] = Counter()
+        self.forced = judge.buffer.forced
         self.snapshot_s = self.progress_s = time.monotonic()
         self.snapshot_offset = -1
         self.broken = False
@@ -140,6 +141,11 @@ class Session:
             raise type(wrong)(f"{at}: {wrong}") from wrong
         self.next_offset = record.offset + 1
         self.following = self.following | {source} if follows else self.following - {source}
+        if self.judge.buffer.forced > self.forced:
+            self.forced = self.judge.buffer.forced
+            log.warning(
+                "partition %d: %d panes closed before their time", self.place.partition, self.forced
+            )
         refused = Counter(row.reason for row in self.judge.take_refused())
         if refused:
             self.refused += refused
