@@ -143,9 +143,7 @@ class Session:
         self.following = self.following | {source} if follows else self.following - {source}
         if self.judge.buffer.forced > self.forced:
             self.forced = self.judge.buffer.forced
-            log.warning(
-                "partition %d: %d panes closed before their time", self.place.partition, self.forced
-            )
+            log.warning("partition %d: %d panes closed before their time", self.place.partition, self.forced)
         refused = Counter(row.reason for row in self.judge.take_refused())
         if refused:
             self.refused += refused
