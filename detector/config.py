@@ -74,7 +74,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     discovery_ms: int = 60_000
     lateness_ms: int = 5_000
     skew_ms_max: int = 300_000
-    rows_buffered_max: int = 20_000_000
+    # Rows that wait for their pane's close: in memory (a million is some 0.5 GB), and beyond that on disk.
+    rows_buffered_max: int = 2_000_000
+    rows_spilled_max: int = 18_000_000
     seed: int = 0
     tenants: tuple[str, ...] = ()
     signatures_off: tuple[str, ...] = ()
@@ -92,6 +94,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ConfigError(f"discovery_ms={self.discovery_ms:_} is not a multiple of pane_ms={self.pane_ms:_}")
         if self.lateness_ms < 0:
             raise ConfigError(f"lateness_ms={self.lateness_ms:_} must not be negative")
+        if self.rows_buffered_max < 1 or self.rows_spilled_max < 0:
+            raise ConfigError(
+                f"rows_buffered_max={self.rows_buffered_max:_} must be positive, "
+                f"rows_spilled_max={self.rows_spilled_max:_} not negative"
+            )
         for name in ("accounts_max", "links_max"):
             if getattr(self.tables, name) < 1_024:
                 raise ConfigError(f"tables.{name}={getattr(self.tables, name):_} must be at least 1_024")

@@ -48,6 +48,15 @@ def content_digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
+def file_hasher() -> "hashlib.blake2b":
+    """Start the digest of bytes that come piece by piece: `update` it, then `digest()` names them by 16 bytes.
+
+    >>> h = file_hasher(); h.update(b"a"); h.digest_size
+    16
+    """
+    return hashlib.blake2b(digest_size=16)
+
+
 @numba.njit(inline="always")
 def _rotl(x: np.uint64, b: int) -> np.uint64:  # type: ignore[no-untyped-def,unused-ignore]
     return (x << np.uint64(b)) | (x >> np.uint64(64 - b))
@@ -136,6 +145,21 @@ def _digest_words(words, k0, k1, out):  # type: ignore[no-untyped-def]
     for row in range(out.size):
         h = siphash24_word(words[row], k0, k1)
         out[row] = h if h != 0 else np.uint64(1)
+
+
+@numba.njit(cache=True)
+def absorb_rows(words, first, odd, out):  # type: ignore[no-untyped-def]
+    """Go on digesting rows: `out[i]` (uint64) takes in row `first + i` of `words` (rows, n), integers.
+
+    A multiply-xor chain: two rows that differ in one word always differ in their digests;
+    others collide by chance once in 2**64, and not by design while `odd` is secret.
+    """
+    for i in range(out.size):
+        h = out[i]
+        for c in range(words.shape[1]):
+            h = (h ^ np.uint64(words[first + i, c])) * odd
+            h ^= h >> np.uint64(32)
+        out[i] = h
 
 
 def string_buffers(column: pa.StringArray) -> tuple[U8, npt.NDArray[np.int32]]:

@@ -22,6 +22,7 @@ from detector.models import PopulationModel
 from detector.panes import NEVER, Pane, PaneBuffer, Refused
 from detector.population import Population
 from detector.records import Coverage, Member, SignatureOff
+from detector.spill import Store
 
 I64 = npt.NDArray[np.int64]
 
@@ -35,12 +36,19 @@ DAY_MS = 86_400_000
 class Judge:
     """One tenant's state and the fold over its frames."""
 
-    def __init__(self, tenant: str, sources: tuple[str, ...], settings: Settings) -> None:
-        """Start empty; the set of sources is fixed."""
+    def __init__(
+        self, tenant: str, sources: tuple[str, ...], settings: Settings, *, store: Store | None = None
+    ) -> None:
+        """Start empty; the set of sources is fixed. Rows that wait beyond `rows_buffered_max` go to `store`."""
         self.tenant, self.settings = tenant, settings
         self.config_hash = config_hash(settings)
         self.buffer = PaneBuffer(
-            sources, pane_ms=settings.pane_ms, lateness_ms=settings.lateness_ms, skew_ms_max=settings.skew_ms_max
+            sources,
+            pane_ms=settings.pane_ms,
+            lateness_ms=settings.lateness_ms,
+            skew_ms_max=settings.skew_ms_max,
+            rows_max=settings.rows_buffered_max,
+            store=store,
         )
         self.accounts = AccountTable(settings.tables.accounts_max)
         self.links = LinkTable(settings.tables)
@@ -107,7 +115,7 @@ class Judge:
         self.buffer.end(source)
         self._advance()
         if all(s.ended for s in self.buffer.sources.values()):
-            for pane in sorted(self.buffer.panes):
+            for pane in self.buffer.open_panes():
                 self._close(pane)
             if self.buffer.closed_ms > NEVER:
                 self._discover(self._interval(self.buffer.closed_ms))
@@ -146,8 +154,10 @@ class Judge:
     def _advance(self) -> None:
         for pane in self.buffer.closable():
             self._close(pane)
-        while self.buffer.rows > self.settings.rows_buffered_max:
+        # Of all rows, wherever they are: so a store changes no outcome.
+        while self.buffer.rows > self.settings.rows_buffered_max + self.settings.rows_spilled_max:
             self._close(self.buffer.force())
+        self.buffer.put_away()
         mark = self.buffer.watermark_ms()
         if self.discovered_ms > NEVER and mark > NEVER:
             self._discover_until(mark // self.settings.pane_ms * self.settings.pane_ms)

@@ -8,8 +8,9 @@ lateness) has passed its end, so no row that is not late can miss its pane. An
 event far ahead of what follows it never moves a clock. A range delivered twice is
 trimmed; a hole is an error. Within a pane an `event_id` counts once.
 A row that states its ingest time is held against that and waits for nothing.
-Limits: beyond the judge's bound on buffered rows the oldest pane is forced closed and
-counted, and what still comes for it is late; the sources are fixed at start, one not
+Limits: beyond `rows_max` rows in memory those furthest in the future go to the store, if
+there is one; beyond the judge's bound on all buffered rows the oldest pane is forced closed
+and counted, and what still comes for it is late. The sources are fixed at start, one not
 seen yet holds the watermark back; a tick waits until no row awaits its lookahead.
 Source: watermarks and event time after Akidau et al., "The Dataflow Model" (VLDB 2015).
 """
@@ -20,8 +21,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detector.frames import ID, NUM, Frame
+from detector.frames import ID, NUM, Frame, unwire, wire
 from detector.records import DetectorError
+from detector.spill import Part, Store, gathered_by_source, own
 from detector.vocabulary import RejectReason
 
 U64 = npt.NDArray[np.uint64]
@@ -33,6 +35,8 @@ NEVER = -(1 << 62)
 LOOKAHEAD_ROWS = 8
 # A last row has no followers; further than this ahead of its predecessor it is a wrong clock.
 LONELY_AHEAD_MS = 30 * 86_400_000
+# When rows leave memory a quarter of the bound goes at once, so that each costs little.
+KEPT_SHARE = 0.75
 
 
 class GapError(DetectorError):
@@ -60,13 +64,21 @@ class Refused(NamedTuple):
     reason: RejectReason
 
 
+class Away(NamedTuple):
+    """Rows of one source and pane that are in the store."""
+
+    source: str
+    rows: int
+    handle: int
+
+
 class Pane(NamedTuple):
     """The rows of one closed pane in canonical order."""
 
     end_ms: int
     ids: U64  # (rows, IDS)
     numbers: I64  # (rows, NUMBERS)
-    parts: list[tuple[Frame, int, int]]
+    parts: list[Part]
     order: I64  # canonical row -> row of the concatenated parts
 
     def origin(self, row: int) -> tuple[Frame, int]:
@@ -109,14 +121,26 @@ def _look_up(frame: Frame, keys: U64, wanted: I64, out: list[bytes | None]) -> N
 class PaneBuffer:
     """Buffered rows by pane, and the clocks of the sources."""
 
-    def __init__(self, sources: tuple[str, ...], *, pane_ms: int, lateness_ms: int, skew_ms_max: int) -> None:
+    def __init__(
+        self,
+        sources: tuple[str, ...],
+        *,
+        pane_ms: int,
+        lateness_ms: int,
+        skew_ms_max: int,
+        rows_max: int = 1 << 62,
+        store: Store | None = None,
+    ) -> None:
         """Fix the set of sources; each holds the watermark until it is seen or ended."""
         self.pane_ms, self.lateness_ms, self.skew_ms_max = pane_ms, lateness_ms, skew_ms_max
+        self.rows_max, self.store = rows_max, store
         self.sources = {name: Source() for name in sorted(sources)}
-        self.panes: dict[int, list[tuple[Frame, int, int]]] = {}
+        self.panes: dict[int, list[Part]] = {}
+        self.away: dict[int, list[Away]] = {}
+        self.rows_away = 0
         self.closed_ms = NEVER  # end of the last closed pane
         self.forced_ms = NEVER  # end of the last pane that was closed before its time
-        self.rows = 0
+        self.rows = 0  # in memory and away
         self.late = 0
         self.late_by_pane: dict[int, int] = {}  # by the pane that was current when they came; open ones only
         self.forced = 0
@@ -229,22 +253,61 @@ class PaneBuffer:
         self.panes.setdefault(pane, []).append((frame, start, stop))
         self.rows += stop - start
 
+    def put_away(self) -> None:
+        """When more rows are in memory than should be, move those furthest in the future to the store."""
+        if self.store is None or self.rows - self.rows_away <= self.rows_max:
+            return
+        blocks: list[tuple[int, str, int, bytes]] = []
+        touched: set[int] = set()
+        kept = self.rows - self.rows_away
+        for pane in sorted(self.panes, reverse=True):
+            if kept <= self.rows_max * KEPT_SHARE:
+                break
+            leaving = self.panes.pop(pane)
+            touched |= {id(frame) for frame, _, _ in leaving}
+            for source, frame in gathered_by_source(leaving):
+                blocks.append((pane, source, len(frame.positions), wire(frame)))
+                kept -= len(frame.positions)
+        for (pane, source, rows, _), handle in zip(blocks, self.store.put([b[-1] for b in blocks]), strict=True):
+            self.away.setdefault(pane, []).append(Away(source, rows, handle))
+            self.rows_away += rows
+        # A frame lives as long as one part of it: what stays of those gets memory of its own.
+        for parts in self.panes.values():
+            parts[:] = [own(part) if id(part[0]) in touched else part for part in parts]
+
+    def open_panes(self) -> list[int]:
+        """List the panes with rows, in order."""
+        return sorted({*self.panes, *self.away})
+
+    def parts_of(self, pane: int) -> list[Part]:
+        """The rows of a pane, also those that are away, as parts that stand by source and position."""
+        parts = list(self.panes.get(pane, ()))
+        for held in self.away.get(pane, ()):
+            assert self.store is not None, "rows are away, and there is no store"
+            parts.append((unwire(self.store.get(held.handle)), 0, held.rows))
+        # So that of equal rows the same one is the repeat however they came.
+        return sorted(parts, key=lambda part: (part[0].source, int(part[0].positions[part[1]])))
+
     def closable(self) -> list[int]:
         """List the panes with rows, in order, whose end the watermark has passed."""
         mark = self.watermark_ms() // self.pane_ms
-        return sorted(p for p in self.panes if p < mark)
+        return [p for p in self.open_panes() if p < mark]
 
     def force(self) -> int:
         """Name the oldest pane, to be closed before its time; its rows still to come will be late."""
-        pane = min(self.panes)
+        pane = min(self.open_panes())
         self.forced += 1
         self.forced_ms = (pane + 1) * self.pane_ms
         return pane
 
     def close(self, pane: int) -> Pane:
         """Take a pane's rows out, in canonical order, each event once."""
-        # By source and position, so that of equal rows the same one is the repeat however they came.
-        parts = sorted(self.panes.pop(pane), key=lambda part: (part[0].source, int(part[0].positions[part[1]])))
+        parts = self.parts_of(pane)
+        self.panes.pop(pane, None)
+        away = self.away.pop(pane, [])
+        if away and self.store is not None:
+            self.rows_away -= sum(held.rows for held in away)
+            self.store.drop([held.handle for held in away])
         ids = (
             parts[0][0].ids[parts[0][1] : parts[0][2]]
             if len(parts) == 1

@@ -32,6 +32,7 @@ LAYERS = (
         "frames",
         "encode",
         "sketches",
+        "spill",
         "panes",
         "index",
         "admission",

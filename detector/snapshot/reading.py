@@ -1,15 +1,16 @@
-"""Reading a snapshot: the judge that wrote it, or a `SnapshotError` that names both sides.
+"""Reading snapshots: the judge that wrote them, or a `SnapshotError` that names both sides.
 
 Purpose: refuse whatever is not this judge's own state; rebuild what follows from it.
-Invariants: columns have exactly the shapes that the tree implies; what compiled loops
-rely on (sketch registers, sample sizes, row numbers) is checked before they run.
-Limits: a digest finds damage, not forgery.
-Source: `state`.
+Invariants: bytes are read once, in order, and applied piece by piece: nothing holds them whole.
+Columns have exactly the shapes of this judge's; what compiled loops rely on (sketch
+registers, sample sizes, row numbers) is checked before they run.
+Limits: a digest finds damage, not forgery; it stands at the end, so a judge is built from
+damaged bytes before they are refused.
+Source: `state`, `writing`.
 """
 
-from collections.abc import Iterator
-from itertools import pairwise
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -34,33 +35,93 @@ from detector.snapshot.state import (
     HeldIndex,
     SnapshotError,
     State,
-    columns_of,
+    Table,
+    columns_said,
     parts_of,
-    shapes_of,
+    tables_of,
 )
+from detector.spill import Store
+
+_ENVELOPE_BYTES = len(MAGIC) + 4
 
 
-def _open(data: bytes) -> tuple[Header, bytes]:
-    """Check the envelope; returns the header and the compressed body."""
-    if data[:4] != MAGIC:
-        raise SnapshotError(f"not a snapshot: starts with {data[:4]!r}, expected {MAGIC!r}")
-    version = int.from_bytes(data[4:8], "little")
-    if version != VERSION:
-        raise SnapshotError(f"snapshot has version {version}, this program reads {VERSION}: start from the log instead")
-    said, found = data[-DIGEST_BYTES:], hashing.content_digest(data[:-DIGEST_BYTES]).encode()
-    if said != found:
-        raise SnapshotError(
-            f"snapshot is cut short or damaged: its {len(data)} bytes end with {said!r}, their digest is {found!r}"
+class _Piece(NamedTuple):
+    """One piece of a generation."""
+
+    kind: str
+    name: str
+    parts: list[bytes]
+
+
+class _Body:
+    """The bytes of one generation, unpacked as they are asked for; knows their digest when they end."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self.chunks, self.hasher = iter(chunks), hashing.file_hasher()
+        self.held, self.open = bytearray(), bytearray()
+        self.size = 0
+        self.unpack = zstandard.ZstdDecompressor().decompressobj()
+        while len(self.held) < _ENVELOPE_BYTES + DIGEST_BYTES and self._fetch():
+            pass
+        envelope = bytes(self.held[:_ENVELOPE_BYTES])
+        del self.held[:_ENVELOPE_BYTES]
+        self.hasher.update(envelope)
+        if envelope[:4] != MAGIC:
+            raise SnapshotError(f"not a snapshot: starts with {envelope[:4]!r}, expected {MAGIC!r}")
+        version = int.from_bytes(envelope[4:], "little")
+        if version != VERSION:
+            raise SnapshotError(f"snapshot has version {version}, this program reads {VERSION}: start from the log")
+
+    def _fetch(self) -> bool:
+        chunk = next(self.chunks, None)
+        self.held += chunk or b""
+        self.size += len(chunk or b"")
+        return chunk is not None
+
+    def _more(self) -> bool:
+        """Unpack what came, but for the last bytes, which may be the digest."""
+        came = self._fetch()
+        fresh = bytes(self.held[:-DIGEST_BYTES])
+        del self.held[: len(fresh)]
+        self.hasher.update(fresh)
+        if fresh and not self.unpack.eof:
+            self.open += self.unpack.decompress(fresh)
+        return came or bool(fresh)
+
+    def take(self, size: int) -> bytes:
+        """The next bytes; fewer where the generation ends."""
+        while len(self.open) < size and self._more():
+            pass
+        out = bytes(self.open[:size])
+        del self.open[:size]
+        return out
+
+    def finish(self) -> bytes:
+        """Read to the end and hold the bytes against their digest, which is returned."""
+        while self._more():
+            pass
+        said, found = bytes(self.held), self.hasher.digest()
+        if said != found:
+            raise SnapshotError(
+                f"snapshot is cut short or damaged: its {self.size} bytes end with {said.hex()}, "
+                f"their digest is {found.hex()}"
+            )
+        return found
+
+
+def _pieces(body: _Body) -> Iterator[_Piece]:
+    while head := body.take(4):
+        kind, name, sizes = msgspec.msgpack.decode(
+            body.take(int.from_bytes(head, "little")), type=tuple[str, str, list[int]]
         )
-    stop = 12 + int.from_bytes(data[8:12], "little")
-    try:
-        return msgspec.msgpack.decode(data[12:stop], type=Header), data[stop:-DIGEST_BYTES]
-    except msgspec.DecodeError as wrong:
-        raise SnapshotError(f"snapshot header of {stop - 12} bytes does not decode: {wrong}") from wrong
+        parts = [body.take(size) for size in sizes]
+        if [len(part) for part in parts] != sizes:
+            raise SnapshotError(f"snapshot is cut short or damaged: it ends within a piece {kind!r} of {name!r}")
+        yield _Piece(kind, name, parts)
 
 
-def _admit(header: Header, settings: Settings, key: bytes) -> None:
-    """Refuse a snapshot of another key, other settings or another layout, naming both."""
+def _admit(header: Header, settings: Settings, key: bytes, base: str) -> None:
+    """Refuse a generation of another key, other settings, another layout or another base, naming both."""
     for what, said, ours, advice in (
         ("hash key", header.key, hashing.key_digest(key), "use the key that it was made with"),
         ("settings hash", header.config_hash, config_hash(settings), "use its settings, or start from the log"),
@@ -70,42 +131,58 @@ def _admit(header: Header, settings: Settings, key: bytes) -> None:
             LAYOUT,
             f"it was written by stillwatch {header.program}, this is {__version__}",
         ),
+        ("base", header.base or "none", base or "none", "give the generations in their order, a whole one first"),
     ):
         if said != ours:
             raise SnapshotError(f"snapshot of tenant {header.tenant!r} has {what} {said}, this judge {ours}: {advice}")
 
 
-def _exactly(reader: Any, size: int) -> bytes:
-    data: bytes = reader.read(size)
-    if len(data) != size:
-        raise SnapshotError(f"snapshot's body ends after {len(data)} of {size} bytes of a part")
-    return data
-
-
 def _restore_index(index: KeyIndex, held: HeldIndex, label: str) -> None:
-    if held.used > index.rows_max or len(held.names) != held.used or not all(0 <= row < held.used for row in held.free):
-        said = f"{held.used} rows with {len(held.names)} names and {len(held.free)} free rows"
+    named = len(index.names)
+    if not named <= held.used <= index.rows_max or not all(0 <= row < held.used for row in held.free):
+        said = f"{held.used} rows, {named} of them with names, and {len(held.free)} free rows"
         raise SnapshotError(f"snapshot has {said} of {label}, this judge at most {index.rows_max} rows")
-    index.used, index.free, index.names = held.used, held.free, held.names
+    index.used, index.free = held.used, held.free
+    index.names += [None] * (held.used - named)
 
 
-def _restore_buffer(judge: Judge, state: State) -> None:
-    buffer = judge.buffer
+def _restore_rows(tables: dict[str, Table], piece: _Piece) -> None:
+    """Put rows into their table, and their names."""
+    table = tables[piece.name]
+    rows = np.frombuffer(piece.parts[0], np.int64)
+    if rows.size and not 0 <= int(rows[0]) <= int(rows[-1]) < len(next(iter(table.columns.values()))):
+        raise SnapshotError(f"snapshot has rows {rows[0]}..{rows[-1]} of {table.name}, which has fewer here")
+    for array, part in zip(table.columns.values(), piece.parts[1:], strict=False):
+        array[rows] = np.frombuffer(part, array.dtype).reshape(rows.size, *array.shape[1:])
+    if table.named is None:
+        return
+    names, (lengths, text) = table.named.names, piece.parts[-2:]
+    names += [None] * (int(rows[-1]) + 1 - len(names))
+    at = 0
+    for row, length in zip(rows.tolist(), np.frombuffer(lengths, np.int32).tolist(), strict=True):
+        names[row] = text[at : at + length] if length >= 0 else None
+        at += max(length, 0)
+
+
+def _restore_pane(judge: Judge, raw: bytes, source: str) -> None:
+    frame = unwire(raw)._replace(source=source)
+    buffer, rows = judge.buffer, len(frame.positions)
+    buffer.panes.setdefault(int(frame.numbers[0, NUM.TIME]) // buffer.pane_ms, []).append((frame, 0, rows))
+    buffer.rows += rows
+    buffer.put_away()
+
+
+def _restore_sources(judge: Judge, state: State) -> None:
     for held in state.sources:
-        source = buffer.sources[held.name]
+        source = judge.buffer.sources[held.name]
         source.max_ms, source.stop, source.ended = held.max_ms, held.stop, held.ended
         source.pending = [(unwire(held.pending), 0)] if held.pending else []
-        if not held.buffered:
-            continue
-        frame = unwire(held.buffered)
-        panes = frame.numbers[:, NUM.TIME] // buffer.pane_ms
-        for a, b in pairwise([0, *(np.flatnonzero(panes[1:] != panes[:-1]) + 1).tolist(), panes.size]):
-            buffer.panes.setdefault(int(panes[a]), []).append((frame, a, b))
-        buffer.rows += panes.size
     if state.recent:
         frame = unwire(state.recent)
         rows = len(frame.positions)
-        judge.cases.recent.add(Pane(buffer.closed_ms, frame.ids, frame.numbers, [(frame, 0, rows)], np.arange(rows)))
+        judge.cases.recent.add(
+            Pane(judge.buffer.closed_ms, frame.ids, frame.numbers, [(frame, 0, rows)], np.arange(rows))
+        )
 
 
 def _restore_tree(judge: Judge, state: State) -> None:
@@ -132,18 +209,7 @@ def _restore_tree(judge: Judge, state: State) -> None:
         o for h in state.outputs for o in (h.alert, h.decision, h.tombstone, h.control) if o is not None
     ]
     judge.buffer.refused = state.refused
-    _restore_buffer(judge, state)
-
-
-def _restore_columns(judge: Judge, reader: Any, said: list[tuple[str, str, list[int]]]) -> None:
-    columns = columns_of(judge)
-    for ours, theirs in zip(shapes_of(columns), said, strict=True):
-        if ours != theirs:
-            raise SnapshotError(f"snapshot has column {theirs}, this judge {ours}")
-    for (_, array, rows), (_, dtype, shape) in zip(columns, said, strict=True):
-        size = int(np.prod(shape)) * array.itemsize
-        if size:
-            array[rows] = np.frombuffer(_exactly(reader, size), dtype).reshape(shape)
+    _restore_sources(judge, state)
 
 
 def _checked(judge: Judge) -> Iterator[tuple[str, int, int]]:
@@ -176,24 +242,59 @@ def _derive(judge: Judge) -> None:
         table.touched[: touched.size], table.n_touched = touched, touched.size
 
 
-def restore(data: bytes, *, settings: Settings, key: bytes) -> Judge:
-    """Make the judge that wrote these bytes; the next frames must join its sources' positions.
+def _begin(body: _Body, *, settings: Settings, key: bytes, base: str, judge: Judge | None, store: Store | None) -> Any:
+    """Read a generation's header: the judge to be filled, and the pieces that follow."""
+    pieces = _pieces(body)
+    first = next(pieces, None)
+    if first is None or first.kind != "header":
+        raise SnapshotError(f"snapshot begins with {first and first.kind!r}, expected its header")
+    header = msgspec.msgpack.decode(first.parts[0], type=Header)
+    _admit(header, settings, key, base)
+    made = judge or Judge(header.tenant, header.sources, settings, store=store)
+    for ours, theirs in zip(columns_said(tables_of(made)), header.columns, strict=True):
+        if ours != theirs:
+            raise SnapshotError(f"snapshot has column {theirs}, this judge {ours}")
+    return made, pieces
 
-    Raises `SnapshotError` for other bytes, a damaged or cut snapshot, another version, key,
-    settings or layout, and for values out of bounds; the message names both sides.
+
+def restore_chain(
+    generations: Sequence[Iterable[bytes]], *, settings: Settings, key: bytes, store: Store | None = None
+) -> Judge:
+    """Make the judge that wrote the last of these generations, each given in chunks of any size.
+
+    The first is a whole one, each further one names the one before. The next frames must join
+    the judge's sources' positions. Raises `SnapshotError` for other bytes, a damaged or cut
+    generation, another version, key, settings or layout, and for values out of bounds; the
+    message names both sides.
     """
-    header, body = _open(data)
-    _admit(header, settings, key)
-    reader = zstandard.ZstdDecompressor().stream_reader(body)
+    judge: Judge | None = None
+    base = ""
     try:
-        state = msgspec.msgpack.decode(_exactly(reader, header.tree_bytes), type=State)
-        judge = Judge(header.tenant, tuple(s.name for s in state.sources), settings)
-        _restore_tree(judge, state)
-        _restore_columns(judge, reader, header.columns)
-    except (msgspec.DecodeError, zstandard.ZstdError, FrameError, KeyError, ValueError) as wrong:
-        raise SnapshotError(f"snapshot of tenant {header.tenant!r} does not decode: {wrong}") from wrong
+        for number, chunks in enumerate(generations, 1):
+            body = _Body(chunks)
+            judge, pieces = _begin(body, settings=settings, key=key, base=base, judge=judge, store=store)
+            tables = {table.name: table for table in tables_of(judge)}
+            for piece in pieces:
+                if piece.kind == "rows":
+                    _restore_rows(tables, piece)
+                elif number < len(generations):
+                    continue  # rows of panes and the rest stand whole in the last
+                elif piece.kind == "pane":
+                    _restore_pane(judge, piece.parts[0], piece.name)
+                else:
+                    _restore_tree(judge, msgspec.msgpack.decode(piece.parts[0], type=State))
+            base = body.finish().hex()
+        if judge is None:
+            raise SnapshotError("no generation to restore from")
+    except (msgspec.DecodeError, zstandard.ZstdError, FrameError, KeyError, IndexError, ValueError) as wrong:
+        raise SnapshotError(f"snapshot does not decode: {wrong}") from wrong
     for what, value, limit in _checked(judge):
         if value > limit:
-            raise SnapshotError(f"snapshot of tenant {header.tenant!r}: {what} is {value}, at most {limit} fits")
+            raise SnapshotError(f"snapshot of tenant {judge.tenant!r}: {what} is {value}, at most {limit} fits")
     _derive(judge)
     return judge
+
+
+def restore(data: bytes, *, settings: Settings, key: bytes, store: Store | None = None) -> Judge:
+    """Make the judge that wrote these bytes; see `restore_chain`."""
+    return restore_chain([[data]], settings=settings, key=key, store=store)

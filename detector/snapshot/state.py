@@ -1,14 +1,14 @@
-"""What a snapshot holds: the tree of small values, the integers, the columns.
+"""What a snapshot holds: the tree of small values, the integers, the rows of tables.
 
 Purpose: one description of the judge's state that writing and reading share.
 Invariants: every attribute of the judge and its parts is here or follows from what is
 (a test compares the lists); `LAYOUT` changes with every name that gives a stored number
 its meaning, so a snapshot of another shape is refused and not guessed.
-Limits: rows beyond a table's used ones and free pools are not held: they are empty.
+Limits: rows that are empty need not be held: a judge begins with them.
 Source: the judge and its tables.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,6 +20,7 @@ from detector.campaigns import Campaign, Joined
 from detector.decision import Lease, Ledger, Past, Tombstone
 from detector.desk import Desk, Waiting
 from detector.frames import COVERED_FIELDS, ID, NUM, Entry, Flag
+from detector.index import KeyIndex
 from detector.judge import Judge
 from detector.link_columns import KINDS, L, P
 from detector.operators import AllowEntry, Control
@@ -28,12 +29,12 @@ from detector.policy import Freshness
 from detector.publishing import Outlet
 from detector.records import Alert, Approval, Decision, DetectorError, Member
 from detector.signatures.registry import ACCOUNT_SIGNATURES
+from detector.sketches.bottom_k import THETA_MAX
 
-Column = tuple[str, npt.NDArray[Any], Any]  # name, array, the rows of it that are used
-
-VERSION = 1
+VERSION = 2
 MAGIC = b"SWSN"
 DIGEST_BYTES = 16
+THETAS = "thetas"  # the one column whose rows do not begin as zeros
 
 # The integers of each part of the judge; what is no integer, column or table has a field in `State`.
 INTEGERS: dict[str, tuple[str, ...]] = {
@@ -58,34 +59,42 @@ class SnapshotError(DetectorError):
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
-    """What stands before the state: who wrote it, for what, and how long its parts are."""
+    """What stands before the state: who wrote it, for what, after which generation, in which columns."""
 
     program: str
     layout: str
     config_hash: str
     key: str
     tenant: str
-    tree_bytes: int
-    columns: list[tuple[str, str, list[int]]]
+    sources: tuple[str, ...]
+    base: str  # digest of the generation that this one goes on from; empty for a whole one
+    columns: list[tuple[str, str, str, list[int]]]  # table, label, dtype, shape of a row
+
+
+class Table(NamedTuple):
+    """Columns of equal length whose row `i` is one thing; those from `used` on are empty."""
+
+    name: str
+    columns: dict[str, npt.NDArray[Any]]
+    used: int
+    named: KeyIndex | None = None  # where rows have names
 
 
 class HeldSource(msgspec.Struct, kw_only=True):
-    """One source's clock and position, and its rows that are not folded yet."""
+    """One source's clock and position, and its rows that no pane has yet."""
 
     name: str
     max_ms: int
     stop: int
     ended: bool
     pending: bytes  # a frame's wire form: rows that await their lookahead
-    buffered: bytes  # the same: rows that await the close of their pane
 
 
 class HeldIndex(msgspec.Struct, kw_only=True):
-    """What a key index knows besides its keys."""
+    """What a key index knows besides its keys and names."""
 
     used: int
     free: list[int]
-    names: list[bytes | None]
 
 
 class HeldOutput(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -98,7 +107,7 @@ class HeldOutput(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """The state apart from its columns."""
+    """The state apart from the rows of tables and of open panes."""
 
     integers: dict[str, dict[str, int]]
     sources: list[HeldSource]
@@ -151,45 +160,61 @@ def parts_of(judge: Judge) -> dict[str, Any]:
     }
 
 
-def columns_of(judge: Judge) -> list[Column]:
-    """Name every column with its array and the rows of it that are used: a slice or row numbers."""
+def tables_of(judge: Judge) -> list[Table]:
+    """Every column of the judge, by table."""
     accounts, links, population = judge.accounts, judge.links, judge.population
-    held, linked, whole = slice(0, accounts.index.used), slice(0, links.index.used), slice(None)
-    pooled = np.setdiff1d(np.arange(links.pools.shape[0]), links.free[1 : links.free[0] + 1])
-    columns: list[Column] = [
-        ("accounts.keys", accounts.index.keys, held),
-        ("accounts.stats", accounts.stats, held),
-        ("accounts.prompts", accounts.prompts, held),
-        ("accounts.template_keys", accounts.template_keys, held),
-        ("accounts.template_counts", accounts.template_counts, held),
-        ("accounts.template_errors", accounts.template_errors, held),
-        ("links.keys", links.index.keys, linked),
-        ("links.stats", links.stats, linked),
-        ("links.pools", links.pools, pooled),
-        ("links.gate", links.gate, whole),
-        ("links.gate_load", links.gate_load, whole),
-        ("population.accounts", population.accounts, whole),
-        ("population.fired", population.fired, whole),
-        ("population.outputs", population.outputs, whole),
-        ("model.scores", judge.model.scores, whole),
-    ]
-    for label, sample, rows in (("small", links.small, linked), ("large", links.large, pooled)):
-        arrays: dict[str, npt.NDArray[Any]] = {
-            **sample.columns._asdict(),
-            "firsts": sample.firsts,
-        }
-        columns += [(f"links.{label}.{name}", array, rows) for name, array in arrays.items()]
-    columns += [(f"links.{name}", registers, pooled) for name, registers in sorted(links.sketches.items())]
-    return columns
-
-
-def shapes_of(columns: list[Column]) -> list[tuple[str, str, list[int]]]:
-    """Name, dtype and shape of each column's used rows."""
+    sums = {"accounts": population.accounts, "fired": population.fired, "outputs": population.outputs}
+    sums |= {"scores": judge.model.scores, "gate_load": links.gate_load}
     return [
-        (
-            name,
-            array.dtype.str,
-            [len(range(*rows.indices(len(array)))) if isinstance(rows, slice) else rows.size, *array.shape[1:]],
-        )
-        for name, array, rows in columns
+        Table(
+            "accounts",
+            {
+                "keys": accounts.index.keys,
+                "stats": accounts.stats,
+                "prompts": accounts.prompts,
+                "template_keys": accounts.template_keys,
+                "template_counts": accounts.template_counts,
+                "template_errors": accounts.template_errors,
+            },
+            accounts.index.used,
+            accounts.index,
+        ),
+        Table(
+            "links",
+            {
+                "keys": links.index.keys,
+                "stats": links.stats,
+                **links.small.columns._asdict(),
+                "firsts": links.small.firsts,
+            },
+            links.index.used,
+            links.index,
+        ),
+        Table(
+            "pools",
+            {
+                "pools": links.pools,
+                **links.large.columns._asdict(),
+                "firsts": links.large.firsts,
+                **dict(sorted(links.sketches.items())),
+            },
+            len(links.pools),
+        ),
+        Table("gate", {"gate": links.gate}, len(links.gate)),
+        Table("sums", {name: array[None] for name, array in sums.items()}, 1),
     ]
+
+
+def columns_said(tables: list[Table]) -> list[tuple[str, str, str, list[int]]]:
+    """Table, label, dtype and row shape of each column."""
+    return [(t.name, label, a.dtype.str, [*a.shape[1:]]) for t in tables for label, a in t.columns.items()]
+
+
+def empty_table(table: Table) -> Table:
+    """The table with one row, which is empty."""
+    fills = {THETAS: THETA_MAX}
+    columns = {
+        label: np.full((1, *array.shape[1:]), fills.get(label, 0), array.dtype)
+        for label, array in table.columns.items()
+    }
+    return table._replace(columns=columns, used=1)

@@ -1,11 +1,16 @@
 """Writing a snapshot: the state as bytes that do not tell how it came about.
 
-Purpose: gather what the judge holds, in an order that frames and their cuts do not show.
-Invariants: rows that are not folded yet stand by source, pane and position, with the
-names they need and no others; the rest is a function of closed panes already.
-Limits: the bytes are built in memory, beside the state itself.
-Source: `state`.
+Purpose: gather what the judge holds, or what changed since a generation, piece by piece.
+Invariants: rows that are not folded yet stand by pane, source and position, with the
+names they need and no others; the rest is a function of closed panes already. A generation
+holds every row that differs from its base's, and all of what is no table.
+Limits: a few MiB are in memory beside the state, or the rows of one source's pane. Rows of
+open panes go whole each time: minutes of traffic, nearly all of it new.
+Source: `state`; Zstandard (RFC 8878).
 """
+
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,9 +19,10 @@ import pyarrow as pa
 import zstandard
 
 from detector import __version__, hashing
-from detector.frames import ID, LINKS_FIRST, NUM, Frame, empty_frame, wire
+from detector.frames import ID, LINKS_FIRST, NUM, empty_frame, wire
 from detector.index import KeyIndex
 from detector.judge import Judge
+from detector.snapshot.changes import RowDigests, digests_of
 from detector.snapshot.state import (
     INTEGERS,
     LAYOUT,
@@ -27,64 +33,33 @@ from detector.snapshot.state import (
     HeldOutput,
     HeldSource,
     State,
-    columns_of,
+    Table,
+    columns_said,
+    empty_table,
     parts_of,
-    shapes_of,
+    tables_of,
 )
+from detector.spill import gather, gathered_by_source, names_for
 
-U64 = npt.NDArray[np.uint64]
+Release = Callable[[npt.NDArray[Any]], None]
 
-# Level 3 is Zstandard's default; state is mostly small integers and digests.
-_LEVEL = 3
-
-
-def _gather(parts: list[tuple[Frame, int, int]], *, tenant: str, source: str) -> bytes:
-    """Join rows of frames into one frame with the names that they need; empty for no rows."""
-    if not parts:
-        return b""
-    ids = np.concatenate([f.ids[a:b] for f, a, b in parts])
-    digests, names = _names_for(ids, [f for f, _, _ in parts])
-    return wire(
-        empty_frame(tenant, source, first=0, stop=0)._replace(
-            ids=ids,
-            numbers=np.concatenate([f.numbers[a:b] for f, a, b in parts]),
-            positions=np.concatenate([f.positions[a:b] for f, a, b in parts]),
-            event_ids=pa.concat_arrays([f.event_ids[a:b] for f, a, b in parts]),
-            name_digests=digests,
-            names=names,
-        )
-    )
-
-
-def _names_for(ids: U64, frames: list[Frame]) -> tuple[U64, pa.StringArray]:
-    """Find the names of the digests in `ids` in the frames' dictionaries; digests strictly increasing."""
-    wanted = np.unique(ids)
-    found, names = [np.zeros(0, np.uint64)], [pa.array([], pa.string())]
-    for frame in {id(f): f for f in frames}.values():
-        if frame.name_digests.size:
-            at = np.minimum(np.searchsorted(frame.name_digests, wanted), frame.name_digests.size - 1)
-            hits = frame.name_digests[at] == wanted
-            found.append(wanted[hits])
-            names.append(frame.names.take(pa.array(at[hits])))
-            wanted = wanted[~hits]
-    digests = np.concatenate(found)
-    order = np.argsort(digests, kind="stable")
-    return digests[order], pa.concat_arrays(names).take(pa.array(order))
+# State is mostly small integers and digests: higher levels cost more than they save.
+_LEVEL = 1
+BLOCK_BYTES = 4 << 20
 
 
 def _sources(judge: Judge) -> list[HeldSource]:
-    buffered: dict[str, list[tuple[Frame, int, int]]] = {name: [] for name in judge.buffer.sources}
-    for _, parts in sorted(judge.buffer.panes.items()):
-        for part in sorted(parts, key=lambda p: int(p[0].positions[p[1]])):
-            buffered[part[0].source].append(part)
     return [
         HeldSource(
             name=name,
             max_ms=source.max_ms,
             stop=source.stop,
             ended=source.ended,
-            pending=_gather([(f, at, len(f.positions)) for f, at in source.pending], tenant=judge.tenant, source=name),
-            buffered=_gather(buffered[name], tenant=judge.tenant, source=name),
+            pending=wire(
+                gather([(f, at, len(f.positions)) for f, at in source.pending], tenant=judge.tenant, source=name)
+            )
+            if source.pending
+            else b"",
         )
         for name, source in sorted(judge.buffer.sources.items())
     ]
@@ -99,7 +74,7 @@ def _recent(judge: Judge) -> bytes:
     ids[:, [c for c in range(LINKS_FIRST) if c != ID.ACCOUNT]] = 0
     numbers = np.full((len(ids), len(NUM)), -1, np.int64)
     numbers[:, NUM.TIME] = np.concatenate([p.numbers[:, NUM.TIME] for p in panes])
-    digests, names = _names_for(ids[:, ID.ACCOUNT], [f for p in panes for f, _, _ in p.parts])
+    digests, names = names_for(ids[:, ID.ACCOUNT], [f for p in panes for f, _, _ in p.parts])
     events = [pa.concat_arrays([f.event_ids[a:b] for f, a, b in p.parts]).take(pa.array(p.order)) for p in panes]
     frame = empty_frame(judge.tenant, "", first=0, stop=0)._replace(
         ids=ids,
@@ -113,7 +88,7 @@ def _recent(judge: Judge) -> bytes:
 
 
 def _index(index: KeyIndex) -> HeldIndex:
-    return HeldIndex(used=index.used, free=index.free, names=index.names)
+    return HeldIndex(used=index.used, free=index.free)
 
 
 def _state(judge: Judge) -> State:
@@ -142,28 +117,102 @@ def _state(judge: Judge) -> State:
     )
 
 
-def snapshot(judge: Judge, *, key: bytes) -> bytes:
-    """Write a judge's state; `key` is the hash key under which its frames were encoded.
+def _piece(kind: str, name: str, parts: list[Any]) -> Iterator[Any]:
+    """Frame a piece: the length of its head, its head, its parts (buffers) one after the other."""
+    views = [memoryview(part).cast("B") if memoryview(part).nbytes else b"" for part in parts]
+    head = msgspec.msgpack.encode((kind, name, [len(view) for view in views]))
+    yield len(head).to_bytes(4, "little") + head
+    yield from views
 
+
+def _names(index: KeyIndex, rows: npt.NDArray[np.int64]) -> list[Any]:
+    """Lengths (int32, -1 for none) and bytes of the names of rows."""
+    names = [index.names[row] for row in rows.tolist()]
+    lengths = np.array([-1 if name is None else len(name) for name in names], np.int32)
+    return [lengths, b"".join(name for name in names if name)]
+
+
+def _rows(table: Table, *, key: bytes, since: RowDigests | None, now: RowDigests | None, release: Release) -> Any:
+    """The pieces of a table: rows that differ from `since`, from empty ones where it is None."""
+    width = sum(array[0].nbytes for array in table.columns.values())
+    step = max(1, BLOCK_BYTES // width)
+    empty = digests_of(empty_table(table), 0, 1, key=key)
+    for first in range(0, table.used, step):
+        stop = min(first + step, table.used)
+        fresh = digests_of(table, first, stop, key=key)
+        rows = first + np.flatnonzero(fresh != (empty if since is None else since[table.name][first:stop]))
+        if now is not None:
+            now[table.name][first:stop] = fresh
+        if rows.size:
+            parts = [rows, *(array[rows] for array in table.columns.values())]
+            parts += [] if table.named is None else _names(table.named, rows)
+            yield from _piece("rows", table.name, parts)
+        for array in table.columns.values():
+            release(array[:stop])
+
+
+def _panes(judge: Judge) -> Iterator[Any]:
+    """The pieces of the rows that await their pane's close."""
+    for pane in judge.buffer.open_panes():
+        for source, frame in gathered_by_source(judge.buffer.parts_of(pane)):
+            yield from _piece("pane", source, [wire(frame)])
+
+
+def _pieces(judge: Judge, *, key: bytes, base: str, **rows: Any) -> Iterator[Any]:
+    tables = tables_of(judge)
+    header = Header(
+        program=__version__,
+        layout=LAYOUT,
+        config_hash=judge.config_hash,
+        key=hashing.key_digest(key),
+        tenant=judge.tenant,
+        sources=tuple(judge.buffer.sources),
+        base=base,
+        columns=columns_said(tables),
+    )
+    yield from _piece("header", "", [msgspec.msgpack.encode(header)])
+    for table in tables:
+        yield from _rows(table, key=key, **rows)
+    yield from _panes(judge)
+    yield from _piece("state", "", [msgspec.msgpack.encode(_state(judge))])
+
+
+def _keep(_: npt.NDArray[Any]) -> None:
+    """Release nothing."""
+
+
+def generation(
+    judge: Judge,
+    *,
+    key: bytes,
+    since: RowDigests | None = None,
+    base: str = "",
+    now: RowDigests | None = None,
+    release: Release = _keep,
+) -> Iterator[bytes]:
+    """Write a generation piece by piece; `key` is the hash key under which the judge's frames were encoded.
+
+    `since` holds the row digests that generation `base` (its digest in hex) saw: rows that have them
+    still are left out; None writes a whole generation. The digests of this moment go to `now`, which
+    may not be `since`. `release` is told of stretches of columns that will not be read again.
     Outputs and refused rows that nobody has taken yet are part of the state.
     """
-    tree, columns = msgspec.msgpack.encode(_state(judge)), columns_of(judge)
-    header = msgspec.msgpack.encode(
-        Header(
-            program=__version__,
-            layout=LAYOUT,
-            config_hash=judge.config_hash,
-            key=hashing.key_digest(key),
-            tenant=judge.tenant,
-            tree_bytes=len(tree),
-            columns=shapes_of(columns),
-        )
-    )
+    hasher = hashing.file_hasher()
     pack = zstandard.ZstdCompressor(level=_LEVEL).compressobj()
-    pieces = [MAGIC, VERSION.to_bytes(4, "little"), len(header).to_bytes(4, "little"), header, pack.compress(tree)]
-    for _, array, rows in columns:
-        used = np.ascontiguousarray(array[rows])
-        if used.size:
-            pieces.append(pack.compress(used.data.cast("B")))
-    data = b"".join([*pieces, pack.flush()])
-    return data + hashing.content_digest(data).encode()
+
+    def packed() -> Iterator[bytes]:
+        yield MAGIC + VERSION.to_bytes(4, "little")
+        for piece in _pieces(judge, key=key, base=base, since=since, now=now, release=release):
+            yield pack.compress(piece)
+        yield pack.flush()
+
+    for data in packed():
+        if data:
+            hasher.update(data)
+            yield data
+    yield hasher.digest()
+
+
+def snapshot(judge: Judge, *, key: bytes) -> bytes:
+    """Write a judge's state as one whole generation, in memory."""
+    return b"".join(generation(judge, key=key))

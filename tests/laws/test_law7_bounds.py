@@ -13,7 +13,7 @@ from tests.laws.streams import KEY, MINUTE_MS, START_MS, TIGHT, Range, Stream, f
 
 LAW = settings(deadline=None, derandomize=True, max_examples=12)
 BUFFERED_MAX = 2_000
-BOUNDED = msgspec.structs.replace(TIGHT, rows_buffered_max=BUFFERED_MAX)
+BOUNDED = msgspec.structs.replace(TIGHT, rows_buffered_max=BUFFERED_MAX, rows_spilled_max=0)
 
 
 def bytes_of(judge: Judge) -> int:

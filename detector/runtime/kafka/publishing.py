@@ -37,13 +37,17 @@ class Message(NamedTuple):
 
 
 class SnapshotPlace(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the newest durable snapshot stands: offsets of its first chunk and its manifest."""
+    """Where the newest durable snapshot stands: its newest generation, the offset of its manifest."""
 
     generation: int
-    first_offset: int
     manifest_offset: int
+
+
+class Stale(msgspec.Struct, frozen=True, kw_only=True):
+    """A generation that no manifest needs, or none yet, and how many chunks of it may stand on the topic."""
+
+    generation: int
     chunks: int
-    chunks_before: int = 0  # of the generation before, which is to be forgotten
 
 
 class SourcePlace(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +84,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: SnapshotPlace | None = None
     settings: Settings = Settings()
     adopted: tuple[Adopted, ...] = ()
+    stale: tuple[Stale, ...] = ()
     config_hash: str
     version: str
 

@@ -13,12 +13,12 @@ Source: Kafka's transactions (KIP-98, KIP-447 for why a fixed id is enough here)
 
 import asyncio
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -37,6 +37,7 @@ from detector.runtime.kafka.batches import Batch, Record
 from detector.runtime.kafka.clients import last_record, make_producer, partitions_of
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.encoding import source_of
+from detector.runtime.kafka.generations import Generation, Past, chunk_count, chunks_of, forget_files
 from detector.runtime.kafka.markers import MARKER_MAGIC, unwire_marker
 from detector.runtime.kafka.publishing import (
     Adopted,
@@ -45,17 +46,15 @@ from detector.runtime.kafka.publishing import (
     ProgressError,
     SnapshotPlace,
     SourcePlace,
+    Stale,
     messages_of,
     progress_message,
     read_progress,
 )
-from detector.snapshot import restore
+from detector.runtime.spill_files import SpillFiles
+from detector.snapshot import restore_chain
 
 log = logging.getLogger("stillwatch.judge")
-
-# A transaction carries as many chunks of a snapshot as a second's outputs can wait for.
-CHUNKS_PER_TRANSACTION: Final = 8
-TOMBSTONES_PER_TRANSACTION: Final = 1_000
 
 
 class ReplacedError(DetectorError):
@@ -72,9 +71,9 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     connection: Connection
 
     @property
-    def local(self) -> Path:
-        """The local copy of the newest snapshot."""
-        return Path(self.connection.state_directory) / f"{self.partition}.snapshot"
+    def directory(self) -> Path:
+        """Where local copies of snapshots are, and rows that memory should not hold."""
+        return Path(self.connection.state_directory)
 
 
 def fold(judge: Judge, raw: bytes) -> tuple[str, bool]:
@@ -106,10 +105,19 @@ def fold(judge: Judge, raw: bytes) -> tuple[str, bool]:
 class Session:
     """A judge and its transactional producer."""
 
-    def __init__(self, place: Place, producer: AIOKafkaProducer, judge: Judge, *, progress: Progress) -> None:
-        """Continue where `progress` says; the judge stands at its snapshot."""
+    def __init__(
+        self,
+        place: Place,
+        producer: AIOKafkaProducer,
+        judge: Judge,
+        *,
+        progress: Progress,
+        past: Past,
+        store: SpillFiles,
+    ) -> None:
+        """Continue where `progress` says; the judge stands at its snapshot, which `past` describes."""
         self.place, self.producer, self.judge = place, producer, judge
-        self.progress = progress
+        self.progress, self.past, self.store = progress, past, store
         self.next_offset = progress.frame_offset
         self.published = progress.frame_offset  # outputs of frames before this are out already
         self.pending: list[tuple[int, Output]] = []
@@ -119,6 +127,7 @@ class Session:
         self.sought = False
         self.following: frozenset[str] = frozenset()
         self.refused: Counter[str] = Counter()
+        self.forced = judge.buffer.forced
         self.snapshot_s = self.progress_s = time.monotonic()
         self.snapshot_offset = -1
         self.broken = False
@@ -140,6 +149,9 @@ class Session:
             raise type(wrong)(f"{at}: {wrong}") from wrong
         self.next_offset = record.offset + 1
         self.following = self.following | {source} if follows else self.following - {source}
+        if self.judge.buffer.forced > self.forced:
+            self.forced = self.judge.buffer.forced
+            log.warning("partition %d: %d panes closed before their time", self.place.partition, self.forced)
         refused = Counter(row.reason for row in self.judge.take_refused())
         if refused:
             self.refused += refused
@@ -260,74 +272,67 @@ class Session:
     async def snapshot(self) -> None:
         """Make the state of this moment durable, then acknowledge the frames that it holds."""
         self.snapshot_s = begun_s = time.monotonic()
-        held = self.progress.snapshot
-        generation = held.generation + 1 if held else 1
-        part = self.place.local.with_suffix(f".{generation}.part")
+        partition, directory = self.place.partition, self.place.directory
+        stale, whole = self.progress.stale, self.past.whole_due()
+        number = 1 + max((*(g.number for g in self.past.chain), *(old.generation for old in stale)), default=0)
         # What was made by frames in the snapshot must be out: a successor does not make it again.
         while self.pending:
             await self.publish()
         offset = self.next_offset
-        await snapshots.write_beside(self.judge, part, key=self.place.key)  # forks before it waits
+        part = directory / f"{partition}.{number}.{os.getpid()}.part"
+        written = await self.past.write(self.judge, part, whole=whole)  # forks before it waits
         written_s = time.monotonic()
-        manifest = await asyncio.to_thread(snapshots.manifest_of, part, generation=generation, frame_offset=offset)
-        if held is not None:
-            await self._forget(held.generation - 1, held.chunks_before)
-        first = await self._upload(part, generation)
-        await self._conclude(manifest, first, held)
-        part.replace(self.place.local)
+        await snapshots.forget(stale, partition=partition, transact=self._send_all)
+        chunks = chunk_count(written.size)
+        await self._note(stale=(Stale(generation=number, chunks=chunks),))
+        first = await snapshots.upload(written, partition=partition, number=number, transact=self._send_all)
+        made = Generation(number=number, first_offset=first, chunks=chunks, size=written.size, digest=written.digest)
+        gone = await self._conclude(made, offset, whole=whole)
+        part.replace(snapshots.local_path(directory, partition, number))
+        kept = {snapshots.local_path(directory, partition, g.number) for g in self.past.chain}
+        await asyncio.to_thread(forget_files, directory, partition, but=kept)
         self.snapshot_offset = offset
         ready = [(stop, acknowledge) for stop, acknowledge in self.unacknowledged if stop <= offset]
         self.unacknowledged = [(stop, acknowledge) for stop, acknowledge in self.unacknowledged if stop > offset]
         for _, acknowledge in ready:
             await acknowledge()
         log.info(
-            "snapshot %d of partition %d: %d bytes, written in %.2f s, durable in %.2f s",
-            *(generation, self.place.partition, manifest.size, written_s - begun_s, time.monotonic() - begun_s),
+            "snapshot %d of partition %d: %d bytes%s, written in %.2f s, durable in %.2f s",
+            *(number, partition, made.size, ", whole" if whole else ""),
+            *(written_s - begun_s, time.monotonic() - begun_s),
         )
-        if held is not None:
-            await self._forget(held.generation, held.chunks)
+        await snapshots.forget(gone, partition=partition, transact=self._send_all)
+        await self._note(stale=())
 
-    async def _upload(self, part: Path, generation: int) -> int:
-        first, held = -1, []
-        for number, chunk in enumerate(snapshots.chunks_of(part)):
-            held.append(Message("snapshots", snapshots.chunk_key(self.place.partition, generation, number), chunk, []))
-            if len(held) == CHUNKS_PER_TRANSACTION:
-                first, held = await self._upload_some(held, first), []
-        return await self._upload_some(held, first) if held else first
-
-    async def _upload_some(self, held: list[Message], first: int) -> int:
+    async def _send_all(self, messages: list[Message]) -> list[int]:
         async with self._lock:
-            offsets = await self._transact(held)
-        return offsets[0] if first < 0 else first
+            return await self._transact(messages)
 
-    async def _conclude(self, manifest: snapshots.Manifest, first: int, held: SnapshotPlace | None) -> None:
-        """Write the manifest and the progress record that names it, in one transaction."""
-        partition = self.place.partition
-        message = Message("snapshots", snapshots.manifest_key(partition), msgspec.json.encode(manifest), [])
+    async def _note(self, *, stale: tuple[Stale, ...]) -> None:
+        """Write down which generations' chunks nobody may need: whoever takes over forgets them."""
         async with self._lock:
-            async with self._transaction():
-                (at,) = await self._send([message])
-                named = SnapshotPlace(
-                    generation=manifest.generation,
-                    first_offset=first,
-                    manifest_offset=at,
-                    chunks=manifest.chunks,
-                    chunks_before=held.chunks if held else 0,
-                )
-                # What is pending is not out: the frame offset of the last publication stays.
-                # A snapshot is made under our own settings: what changed before is behind it.
-                settled = {"settings": self.place.settings, "config_hash": config_hash(self.place.settings)}
-                progress = msgspec.structs.replace(self.progress, snapshot=named, adopted=(), **settled)
-                await self._send([progress_message(progress, partition=partition)])
+            # What is pending is not out: the frame offset of the last publication stays.
+            progress = msgspec.structs.replace(self.progress, stale=stale)
+            await self._transact([progress_message(progress, partition=self.place.partition)])
             self.progress = progress
 
-    async def _forget(self, generation: int, chunks: int) -> None:
-        """Let compaction take the chunks of an older generation."""
-        keys = [snapshots.chunk_key(self.place.partition, generation, number) for number in range(chunks)]
-        for at in range(0, len(keys), TOMBSTONES_PER_TRANSACTION):
-            held = keys[at : at + TOMBSTONES_PER_TRANSACTION]
-            async with self._lock:
-                await self._transact([Message("snapshots", key, None, []) for key in held])
+    async def _conclude(self, made: Generation, offset: int, *, whole: bool) -> tuple[Stale, ...]:
+        """Write the manifest and the progress record that names it, in one transaction; returns what is stale now."""
+        partition = self.place.partition
+        chain = (made,) if whole else (*self.past.chain, made)
+        manifest = snapshots.Manifest(version=snapshots.VERSION, frame_offset=offset, chain=chain)
+        async with self._lock:
+            async with self._transaction():
+                (at,) = await self._send([snapshots.manifest_message(manifest, partition=partition)])
+                gone = tuple(Stale(generation=g.number, chunks=g.chunks) for g in self.past.chain if whole)
+                named = SnapshotPlace(generation=made.number, manifest_offset=at)
+                # A snapshot is made under our own settings: what changed before is behind it.
+                settled = {"settings": self.place.settings, "config_hash": config_hash(self.place.settings)}
+                progress = msgspec.structs.replace(self.progress, snapshot=named, stale=gone, adopted=(), **settled)
+                await self._send([progress_message(progress, partition=partition)])
+            self.progress = progress
+            self.past.keep(made, whole=whole)
+        return gone
 
     async def close(self) -> None:
         """Give up the producer; what is not committed is aborted by whoever comes next."""
@@ -336,6 +341,7 @@ class Session:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         await self.producer.stop()
+        self.store.close()
 
 
 async def recover(place: Place, *, first: int) -> Session:
@@ -353,17 +359,13 @@ async def recover(place: Place, *, first: int) -> Session:
         progress = read_progress(record.value) if record is not None and record.value else await _begin(place, first)
         _check(progress, place)
         begun_s = time.monotonic()
-        if progress.snapshot is None:
-            judge = Judge(place.tenant, tuple(progress.sources), progress.settings)
-            offset = progress.origin
-        else:
-            manifest, data = await snapshots.fetch(place.connection, place.partition, progress.snapshot, place.local)
-            judge = restore(data, settings=progress.settings, key=place.key)
-            offset = manifest.frame_offset
+        store = SpillFiles(place.directory)
+        judge, offset, chain = await _state(place, progress, store)
+        past = await asyncio.to_thread(Past, judge, chain, key=place.key)
     except BaseException:
         await producer.stop()
         raise
-    session = Session(place, producer, judge, progress=progress)
+    session = Session(place, producer, judge, progress=progress, past=past, store=store)
     session.next_offset = session.snapshot_offset = offset
     log.info(
         "partition %d: state of frame %d in %.2f s, published up to %d",
@@ -384,6 +386,19 @@ def _check(progress: Progress, place: Place) -> None:
             f"the state of tenant {place.tenant!r} is built on {name}={getattr(progress.settings, name)!r}, now it is "
             f"{getattr(place.settings, name)!r}: set it back, or begin anew under another prefix"
         )
+
+
+async def _state(place: Place, progress: Progress, store: SpillFiles) -> tuple[Judge, int, tuple[Generation, ...]]:
+    """The judge of the newest snapshot, or an empty one; the frame at which it stands; what it was made from."""
+    if progress.snapshot is None:
+        judge = Judge(place.tenant, tuple(progress.sources), progress.settings, store=store)
+        return judge, progress.origin, ()
+    manifest, paths = await snapshots.fetch(place.connection, place.partition, progress.snapshot, place.directory)
+    judge = await asyncio.to_thread(
+        restore_chain, [chunks_of(path) for path in paths], settings=progress.settings, key=place.key, store=store
+    )
+    await asyncio.to_thread(forget_files, place.directory, place.partition, but=set(paths))
+    return judge, manifest.frame_offset, manifest.chain
 
 
 async def _begin(place: Place, first: int) -> Progress:

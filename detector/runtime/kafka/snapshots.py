@@ -1,47 +1,44 @@
-"""Snapshots on their topic: written beside the fold, read back by whoever takes over.
+"""Snapshots on their topic: chunks of generations, the manifest that names them, and the way back.
 
-Purpose: make a judge's state durable without stopping it, and find it again.
-Invariants: the process that forks goes on folding, its child writes the state as it was at
-the fork; chunks come first, the manifest and the progress record that names it last and
-together, all by the judge's own transactional producer, so that a fenced judge can leave
-nothing behind that anybody reads. A local copy counts only if it is the manifest's.
-Limits: each generation is whole. The child shares memory with its parent and copies what
-the fold changes meanwhile.
-Source: fork and copy-on-write as Redis does it; digests find damage.
+Purpose: make a judge's state durable, and find it again with or without a disk.
+Invariants: every chunk has a key of its own, which is never written again, so compaction takes
+none that the newest manifest needs; tombstones come only after a manifest that does without.
+Chunks come first, the manifest and the progress record that names it last and together, all
+by the judge's own transactional producer, so that a fenced judge can leave nothing behind
+that anybody reads. What an upload that failed left is known by its number and forgotten.
+Limits: what changed since the last generation goes, in a chain that begins with a whole one.
+Source: `generations`; compaction as Kafka's documentation has it.
 """
 
 import asyncio
-import contextlib
-import gc
-import hashlib
-import os
-import traceback
-import warnings
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from detector.judge import Judge
 from detector.runtime.kafka.clients import ReadError, make_reader, read_stretch
 from detector.runtime.kafka.connection import Connection
-from detector.runtime.kafka.publishing import SnapshotPlace
-from detector.snapshot import SnapshotError, snapshot
+from detector.runtime.kafka.generations import Generation, Written, chunks_of, is_sound
+from detector.runtime.kafka.publishing import Message, SnapshotPlace, Stale
+from detector.snapshot import SnapshotError
 
-CHUNK_BYTES: Final = 900_000  # below the brokers' default of a MiB for a record
-NICENESS: Final = 10
+VERSION: Final = 2
+# A transaction carries as many chunks of a snapshot as a second's outputs can wait for.
+CHUNKS_PER_TRANSACTION: Final = 8
+TOMBSTONES_PER_TRANSACTION: Final = 1_000
+
+Transact = Callable[[list[Message]], Awaitable[list[int]]]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a snapshot consists of; it stands after its chunks."""
+    """The generations that make a state, the frame that it stands at; it comes after their chunks."""
 
-    generation: int
+    version: int = 1
     frame_offset: int
-    chunks: int
-    size: int
-    sha256: str
+    chain: tuple[Generation, ...] = ()
 
 
 def chunk_key(partition: int, generation: int, number: int) -> bytes:
@@ -49,96 +46,95 @@ def chunk_key(partition: int, generation: int, number: int) -> bytes:
     return b"%d/%d/%d" % (partition, generation, number)
 
 
-def manifest_key(partition: int) -> bytes:
-    """The key of a partition's newest manifest."""
-    return b"%d/manifest" % partition
+def manifest_message(manifest: Manifest, *, partition: int) -> Message:
+    """The record of a partition's newest manifest."""
+    return Message("snapshots", b"%d/manifest" % partition, msgspec.json.encode(manifest), [])
 
 
-async def write_beside(judge: Judge, path: Path, *, key: bytes) -> None:
-    """Write the judge's state of this moment to `path`, in a child process. Raises `SnapshotError` if it fails."""
-    os.makedirs(path.parent, exist_ok=True)  # noqa: PTH103 - a path's method would count as blocking
-    with warnings.catch_warnings():
-        # Python 3.12 warns of fork beside threads; the child runs none of their code and takes none of their locks.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        _child(judge, path, key)
-    _, status = await asyncio.to_thread(os.waitpid, child, 0)
-    if status:
-        raise SnapshotError(f"the process that wrote {path} ended with status {status}; is the disk full?")
+def local_path(directory: Path, partition: int, number: int) -> Path:
+    """Where a generation's local copy is."""
+    return directory / f"{partition}.{number}.snapshot"
 
 
-def _child(judge: Judge, path: Path, key: bytes) -> None:
-    """Write and end, whatever happens: nothing of the parent's may run here."""
-    status = 1
-    try:
-        gc.disable()  # a collection would touch, and so copy, every object
-        os.nice(NICENESS)
-        with path.open("wb") as file:
-            file.write(snapshot(judge, key=key))
-            file.flush()
-            os.fsync(file.fileno())
-        status = 0
-    except BaseException:  # noqa: BLE001 - whatever it is, this process ends here
-        traceback.print_exc()
-    finally:
-        os._exit(status)
+async def upload(written: Written, *, partition: int, number: int, transact: Transact) -> int:
+    """Send a generation's chunks; returns the offset of the first."""
+    first, at, chunks = -1, 0, chunks_of(written.path)
+    while group := await asyncio.to_thread(lambda: list(islice(chunks, CHUNKS_PER_TRANSACTION))):
+        keys = [chunk_key(partition, number, at + i) for i in range(len(group))]
+        offsets = await transact([Message("snapshots", k, chunk, []) for k, chunk in zip(keys, group, strict=True)])
+        first, at = (offsets[0] if first < 0 else first), at + len(group)
+    return first
 
 
-def chunks_of(path: Path) -> Iterator[bytes]:
-    """Cut a file into chunks."""
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
+async def forget(stale: tuple[Stale, ...], *, partition: int, transact: Transact) -> None:
+    """Let compaction take the chunks of generations that no manifest needs."""
+    keys = [chunk_key(partition, old.generation, number) for old in stale for number in range(old.chunks)]
+    for at in range(0, len(keys), TOMBSTONES_PER_TRANSACTION):
+        await transact([Message("snapshots", key, None, []) for key in keys[at : at + TOMBSTONES_PER_TRANSACTION]])
 
 
-def manifest_of(path: Path, *, generation: int, frame_offset: int) -> Manifest:
-    """Describe a written snapshot."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Manifest(
-        generation=generation, frame_offset=frame_offset, chunks=-(-size // CHUNK_BYTES), size=size, sha256=digest
-    )
+async def fetch(
+    connection: Connection, partition: int, place: SnapshotPlace, directory: Path
+) -> tuple[Manifest, list[Path]]:
+    """Have the files of the snapshot at `place`: local copies where they are sound, else from the topic.
 
-
-async def fetch(connection: Connection, partition: int, place: SnapshotPlace, local: Path) -> tuple[Manifest, bytes]:
-    """Read the snapshot at `place`: from the local copy if it is that one, else from the topic.
-
-    Raises `SnapshotError` where the topic does not hold what the progress record names.
+    Raises `SnapshotError` where the topic does not hold what the progress record names, and says what is missing.
     """
     stretch = TopicPartition(connection.topic("snapshots"), partition)
     async with make_reader(connection) as reader:
         try:
             manifest = await _manifest(reader, stretch, place)
-            held = await asyncio.to_thread(_local, local, manifest)
-            if held is not None:
-                return manifest, held
-            parts: dict[int, bytes] = {}
-            prefix = chunk_key(partition, manifest.generation, 0)[:-1]
-            async for record in read_stretch(reader, stretch, first=place.first_offset, stop=place.manifest_offset):
-                if record.key.startswith(prefix) and record.value is not None:
-                    parts[int(record.key[len(prefix) :])] = record.value
+            paths = {g.number: local_path(directory, partition, g.number) for g in manifest.chain}
+            sound = await asyncio.to_thread(lambda: {g.number for g in manifest.chain if is_sound(paths[g.number], g)})
+            missing = [g for g in manifest.chain if g.number not in sound]
+            if missing:
+                await _download(reader, stretch, missing, paths, stop=place.manifest_offset)
         except ReadError as wrong:
             raise SnapshotError(f"snapshot {place}: {wrong}") from wrong
-    data = b"".join(parts[number] for number in sorted(parts))
-    if len(parts) != manifest.chunks or hashlib.sha256(data).hexdigest() != manifest.sha256:
-        raise SnapshotError(
-            f"snapshot {manifest.generation} of {stretch.topic}/{partition}: {len(parts)} of {manifest.chunks} chunks, "
-            f"{len(data)} of {manifest.size} bytes, or other bytes than its manifest says"
-        )
-    return manifest, data
+        except OSError as wrong:
+            raise SnapshotError(f"snapshot {place} cannot be kept in {directory}: {wrong}") from wrong
+    return manifest, [paths[g.number] for g in manifest.chain]
 
 
 async def _manifest(reader: AIOKafkaConsumer, stretch: TopicPartition, place: SnapshotPlace) -> Manifest:
+    where = f"{stretch.topic}/{stretch.partition} at {place.manifest_offset}"
     async for record in read_stretch(reader, stretch, first=place.manifest_offset, stop=place.manifest_offset + 1):
-        return msgspec.json.decode(record.value, type=Manifest)
-    raise SnapshotError(f"{stretch.topic}/{stretch.partition} has no manifest at {place.manifest_offset}")
+        try:
+            manifest = msgspec.json.decode(record.value, type=Manifest)
+        except msgspec.DecodeError as wrong:
+            raise SnapshotError(f"manifest on {where} does not read: {wrong}") from wrong
+        if manifest.version != VERSION:
+            raise SnapshotError(
+                f"manifest on {where} has version {manifest.version}, this program reads {VERSION}: "
+                "run the program that wrote it, or start this tenant from an empty state"
+            )
+        return manifest
+    raise SnapshotError(f"{where}: there is no manifest")
 
 
-def _local(path: Path, manifest: Manifest) -> bytes | None:
-    with contextlib.suppress(OSError):
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() == manifest.sha256:
-            return data
-    return None
+async def _download(
+    reader: AIOKafkaConsumer, stretch: TopicPartition, missing: list[Generation], paths: dict[int, Path], *, stop: int
+) -> None:
+    """Write the chunks of generations to their files, in one pass over the topic."""
+    await asyncio.to_thread(paths[missing[0].number].parent.mkdir, parents=True, exist_ok=True)
+    files: dict[int, IO[bytes]] = {g.number: await asyncio.to_thread(paths[g.number].open, "wb") for g in missing}
+    found = dict.fromkeys(files, 0)
+    try:
+        async for record in read_stretch(reader, stretch, first=min(g.first_offset for g in missing), stop=stop):
+            generation, _, number = record.key.partition(b"/")[2].partition(b"/")
+            file = files.get(int(generation)) if generation.isdigit() else None
+            if file is not None and record.value is not None and int(number) == found[int(generation)]:
+                await asyncio.to_thread(file.write, record.value)
+                found[int(generation)] += 1
+    finally:
+        for file in files.values():
+            file.close()
+    for g in missing:
+        said = f"{stretch.topic}/{stretch.partition}: generation {g.number} from offset {g.first_offset}"
+        if found[g.number] != g.chunks:
+            raise SnapshotError(
+                f"{said} has its first {found[g.number]} of {g.chunks} chunks, then one is missing; "
+                "was the topic's retention changed, or were records deleted?"
+            )
+        if not await asyncio.to_thread(is_sound, paths[g.number], g):
+            raise SnapshotError(f"{said} has other bytes than its manifest says: {g.size} bytes of digest {g.digest}")

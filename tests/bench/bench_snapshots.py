@@ -1,0 +1,271 @@
+"""Snapshots of a judge at size, on a real Kafka: how long they stop the fold, what they hold, how fast they come back.
+
+Floor: the same fold in the same process while no snapshot is made; the state's own resident
+memory (with everything, less an empty judge); the whole generation, for what changed.
+Measured: a judge that knows so many accounts and links folds `--rate` events a second, drawn
+over all of them, while its state is written by the child, sent and acknowledged: the longest
+wait between two folds of 256 events; parent and child together in memory (PSS); the size of a
+generation after a minute at letter density (15 events a second); a fresh process that takes
+over from the topic onto an empty disk, and one that finds its files.
+Not measured: brokers over a network; the frames that a successor folds after the snapshot.
+Run: `python -m tests.bench.bench_snapshots [--full] [--accounts N] [--rate N]`.
+"""
+
+import argparse
+import asyncio
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from detector.config import Settings
+from detector.frames import Frame
+from detector.hashing import DEVELOPMENT_KEY
+from detector.judge import Judge
+from detector.runtime.kafka.broker import Broker
+from detector.runtime.kafka.connection import Connection
+from detector.runtime.kafka.generations import Past
+from detector.runtime.kafka.session import Place, Session, recover
+from detector.runtime.kafka.topics import create_topics
+from tests.bench import traffic
+from tests.bench.measure import arguments, at_most, figure, folder, headline, in_child, memory
+
+QUICK, FULL = 60_000, 1_000_000
+PER_SECOND = 20_000  # while the tables are filled
+EVENTS_PER_ACCOUNT = 2
+STEP_ROWS = 256
+WARM_S, CALM_S, STOCK_S = 2.0, 6.0, 20.0
+NAP_S, SAMPLE_S = 0.002, 0.2
+LETTER_ROWS = 900  # a minute of 15 events a second
+GB = 1e9
+KINDS = ("whole", "whole, sampled", "after a letter minute")
+
+
+class Made(NamedTuple):
+    """One snapshot as the folding process saw it."""
+
+    took_s: float
+    longest_s: float  # between two folds
+    bytes: int
+    folded: int
+    before: int  # resident bytes when it began, what the bench holds ready included
+
+
+class Held(NamedTuple):
+    """What the first process measured; memory in bytes."""
+
+    empty: int
+    state: int
+    peak: int
+    live: tuple[int, int, int]
+    calm_s: float
+    made: dict[str, Made]
+
+
+class Taken(NamedTuple):
+    """What a successor measured."""
+
+    took_s: float
+    now: int
+    peak: int
+
+
+def place_of(bootstrap: str, directory: str) -> Place:
+    """The place of the one tenant."""
+    connection = Connection(bootstrap=bootstrap, group="bench", state_directory=directory)
+    return Place(tenant=traffic.TENANT, partition=0, settings=Settings(), key=DEVELOPMENT_KEY, connection=connection)
+
+
+class Events:
+    """An endless log, a step at a time; what comes is made before it is asked for."""
+
+    def __init__(self, accounts: int) -> None:
+        """Begin at the first event."""
+        self.mix = traffic.Mix(
+            accounts=accounts, shared=accounts // traffic.shared_columns("bench"), per_second=PER_SECOND
+        )
+        self.row, self.next = traffic.example("bench"), 0
+        self.ready: deque[Frame] = deque()
+
+    def frame(self, rows: int) -> Frame:
+        """The next rows."""
+        first, self.next = self.next, self.next + rows
+        return traffic.framed(traffic.batch(self.row, self.mix, first=first, rows=rows), first=first)
+
+    def stock(self, seconds: float, *, rate: int) -> None:
+        """Make the steps of so many seconds."""
+        self.ready += [self.frame(STEP_ROWS) for _ in range(int(seconds * rate) // STEP_ROWS)]
+
+    def give_back(self) -> None:
+        """Forget what nobody folded."""
+        if self.ready:
+            self.next = self.ready[0].first
+            self.ready.clear()
+
+
+def fold(judge: Judge, frame: Frame) -> None:
+    """Fold, and take what comes of it."""
+    judge.apply(frame)
+    judge.take_outputs()
+    judge.take_refused()
+
+
+async def folding(judge: Judge, events: Events, rate: int, until: Callable[[], bool]) -> tuple[float, int]:
+    """Fold what is in stock at a pace; returns the longest time from one fold's beginning to the next one's turn."""
+    longest, folded, begun = 0.0, 0, time.perf_counter()
+    while events.ready and not until():
+        start = time.perf_counter()
+        fold(judge, events.ready.popleft())
+        folded += STEP_ROWS
+        await asyncio.sleep(0)
+        longest = max(longest, time.perf_counter() - start)
+        due = begun + folded / rate
+        while (rest := due - time.perf_counter()) > 0:
+            slept = time.perf_counter()
+            await asyncio.sleep(min(rest, NAP_S))
+            longest = max(longest, time.perf_counter() - slept - min(rest, NAP_S))
+    events.give_back()
+    return longest, folded
+
+
+def _pss(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    except OSError:
+        return 0
+
+
+def _children(pid: int) -> set[int]:
+    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def watch(pid: int, ready: Any, done: Any, peak: Any) -> None:
+    """Sample what a process and the children that it has from now on hold together; runs in a process of its own."""
+    others = _children(pid)
+    ready.set()
+    while not done.wait(SAMPLE_S):
+        peak.value = max(peak.value, _pss(pid) + sum(map(_pss, _children(pid) - others)))
+
+
+async def made_while_folding(session: Session, events: Events, rate: int) -> Made:
+    """Make a snapshot while the fold goes on."""
+    events.stock(STOCK_S, rate=rate)
+    before = memory().now
+    session.next_offset += 1
+    start = time.perf_counter()
+    task = asyncio.create_task(session.snapshot())
+    longest, folded = await folding(session.judge, events, rate, task.done)
+    await task
+    return Made(time.perf_counter() - start, longest, session.past.chain[-1].size, folded, before)
+
+
+async def _hold(bootstrap: str, directory: str, accounts: int, rate: int) -> Held:
+    session = await recover(place_of(bootstrap, directory), first=0)
+    events = Events(accounts)
+    judge = session.judge = Judge(traffic.TENANT, (traffic.SOURCE,), Settings())
+    fold(judge, events.frame(STEP_ROWS))
+    empty = memory().now
+    while events.next < accounts * EVENTS_PER_ACCOUNT:
+        fold(judge, events.frame(traffic.BLOCK_ROWS))
+    session.past = Past(judge, key=DEVELOPMENT_KEY)
+    state = memory().now
+    for seconds in (WARM_S, CALM_S):
+        events.stock(seconds, rate=rate)
+        calm, _ = await folding(judge, events, rate, lambda: False)
+    made = {KINDS[0]: await made_while_folding(session, events, rate)}
+
+    context = multiprocessing.get_context("spawn")
+    ready, done, peak = context.Event(), context.Event(), context.Value("q", 0)
+    session.past.chain = ()  # so that the next one is whole again
+    watcher = context.Process(target=watch, args=(multiprocessing.current_process().pid, ready, done, peak))
+    watcher.start()
+    ready.wait()
+    made[KINDS[1]] = await made_while_folding(session, events, rate)
+    done.set()
+    watcher.join()
+
+    while True:
+        session.next_offset += 1
+        await session.snapshot()
+        if not session.past.whole_due():
+            break
+    fold(judge, events.frame(LETTER_ROWS))
+    session.next_offset += 1
+    start = time.perf_counter()
+    await session.snapshot()
+    made[KINDS[2]] = Made(time.perf_counter() - start, 0.0, session.past.chain[-1].size, LETTER_ROWS, 0)
+    pools = judge.links.pools.shape[0] - int(judge.links.free[0])
+    live = (judge.accounts.index.live(), judge.links.index.live(), pools)
+    await session.close()
+    return Held(empty, state, peak.value, live, calm, made)
+
+
+def hold(bootstrap: str, directory: str, accounts: int, rate: int) -> Held:
+    """Fill a judge and make its snapshots."""
+    return asyncio.run(_hold(bootstrap, directory, accounts, rate))
+
+
+async def _take_over(bootstrap: str, directory: str) -> Taken:
+    start = time.perf_counter()
+    session = await recover(place_of(bootstrap, directory), first=0)
+    took_s = time.perf_counter() - start
+    await session.close()
+    return Taken(took_s, *memory())
+
+
+def take_over(bootstrap: str, directory: str) -> Taken:
+    """Recover what the topic or the disk holds."""
+    return asyncio.run(_take_over(bootstrap, directory))
+
+
+def report(held: Held, rate: int) -> None:
+    """Print what the folding process measured."""
+    size = held.state - held.empty
+    headline(
+        "state and its snapshots", accounts=held.live[0], links=held.live[1], pools=held.live[2], events_per_second=rate
+    )
+    figure("state in memory", size / GB, "GB", ratio=1.0)
+    figure("longest wait between folds without a snapshot", held.calm_s * 1e3, "ms", ratio=1.0)
+    whole = held.made[KINDS[0]]
+    for kind in KINDS[:2]:
+        made = held.made[kind]
+        more = made.longest_s - held.calm_s
+        figure(f"{kind}: durable in", made.took_s, "s")
+        figure(f"{kind}: longest wait between folds", made.longest_s * 1e3, "ms", ratio=made.longest_s / held.calm_s)
+        figure(f"{kind}: longer than without by", more * 1e3, "ms", bar=at_most(200.0))
+    figure("whole: sent", whole.bytes / GB, "GB", ratio=whole.bytes / size)
+    both = size + held.peak - held.made[KINDS[1]].before
+    figure("parent and child at most", both / GB, "GB", ratio=both / size, bar=at_most(1.5 * size / GB))
+    letter = held.made[KINDS[2]]
+    figure(f"{KINDS[2]}: sent", letter.bytes / GB * 1e3, "MB", ratio=letter.bytes / whole.bytes)
+    figure(f"{KINDS[2]}: durable in", letter.took_s, "s")
+
+
+def main() -> None:
+    """Print what snapshots cost and how fast they come back."""
+
+    def own(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--accounts", type=int, default=0)
+        parser.add_argument("--rate", type=int, default=5_000)
+
+    options = arguments(__doc__, own)
+    accounts = options.accounts or (FULL if options.full else QUICK)
+    with folder(None) as work, Broker(work / "broker") as broker:
+        create_topics(Connection(bootstrap=broker.bootstrap), Settings(), access_partitions=1)
+        raw = in_child(hold, broker.bootstrap, str(work / "first"), accounts, options.rate)
+        held = Held(*raw)
+        report(held, options.rate)
+        headline("taken over by a fresh process: the chain of a whole generation and two more")
+        size = held.state - held.empty
+        for name, directory in (("from Kafka onto an empty disk", "second"), ("from the local copy", "second")):
+            taken = Taken(*in_child(take_over, broker.bootstrap, str(work / directory)))
+            figure(f"{name}: state restored in", taken.took_s, "s", bar=at_most(60.0))
+            figure(f"{name}: memory at most", (taken.peak - held.empty) / GB, "GB",
+                   ratio=(taken.peak - held.empty) / size, bar=at_most(1.5 * size / GB))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
