@@ -73,6 +73,7 @@ class Worker:
                 "--config",
                 str(config),
                 *(["--from-beginning"] if begin == "start" else []),
+                *("--http", "127.0.0.1:0"),
                 *SETTINGS,
                 *arguments,
             ],

@@ -10,6 +10,7 @@ Source: the design's sections on state and recovery.
 
 import asyncio
 import logging
+import time
 from typing import Final
 
 from aiokafka import TopicPartition
@@ -21,6 +22,7 @@ from detector.runtime.kafka.application import Acknowledge, Application
 from detector.runtime.kafka.batches import Batch
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.session import Place, ReplacedError, Session, recover
+from detector.runtime.kafka.tally import Tally
 from detector.runtime.kafka.topics import tenants_of
 from detector.snapshot import SnapshotError
 
@@ -33,14 +35,18 @@ SNAPSHOT_FAILURES_MAX: Final = 3
 class JudgeRole:
     """The judges of this worker."""
 
-    def __init__(self, connection: Connection, settings: Settings, *, key: bytes) -> None:
+    name: Final = "judge"
+
+    def __init__(self, connection: Connection, settings: Settings, *, key: bytes, tally: Tally) -> None:
         """Build; nothing connects before `start`."""
-        self.connection, self.settings, self.key = connection, settings, key
+        self.connection, self.settings, self.key, self.tally = connection, settings, key, tally
         self.tenants = tenants_of(settings)
         self.sessions: dict[int, Session] = {}
         self.failures = 0
         self._watch: asyncio.Task[None] | None = None
-        self.application = Application("judge", "frames", connection, work=self._work, assigned=self._assigned)
+        self.application = Application(
+            self.name, "frames", connection, tally=tally, work=self._work, assigned=self._assigned
+        )
 
     async def start(self) -> None:
         """Join the group."""
@@ -93,6 +99,7 @@ class JudgeRole:
                 settings=self.settings,
                 key=self.key,
                 connection=self.connection,
+                tally=self.tally,
             )
             session = self.sessions[batch.partition] = await recover(place, first=batch.first)
         if batch.first <= session.next_offset:
@@ -150,7 +157,7 @@ class JudgeRole:
             self.failures += 1
             log.error("partition %d: snapshot failed: %s", session.place.partition, wrong)  # noqa: TRY400 - no trace
         else:
-            self.failures = 0
+            self.failures, session.durable_s = 0, time.monotonic()
 
     async def _watching(self) -> None:
         """Publish progress and make snapshots also while no frames come."""

@@ -12,7 +12,6 @@ Source: Kafka's transactions (KIP-98, KIP-447 for why a fixed id is enough here)
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -45,6 +44,7 @@ from detector.runtime.kafka.publishing import (
     progress_message,
     read_progress,
 )
+from detector.runtime.kafka.tally import Tally
 from detector.snapshot import restore
 
 log = logging.getLogger("stillwatch.judge")
@@ -66,6 +66,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     key: bytes
     connection: Connection
+    tally: Tally
 
     @property
     def local(self) -> Path:
@@ -112,8 +113,8 @@ class Session:
         self.unacknowledged: list[tuple[int, Acknowledge]] = []
         self.sought = False
         self.following: frozenset[str] = frozenset()
-        self.refused: Counter[str] = Counter()
-        self.snapshot_s = self.progress_s = time.monotonic()
+        self.snapshot_s = self.progress_s = self.durable_s = self.made_s = time.monotonic()
+        judge.ask = place.tally.ask
         self.snapshot_offset = -1
         self.broken = False
         self._lock = asyncio.Lock()
@@ -132,12 +133,13 @@ class Session:
             raise type(wrong)(f"{at}: {wrong}") from wrong
         self.next_offset = record.offset + 1
         self.following = self.following | {source} if follows else self.following - {source}
-        refused = Counter(row.reason for row in self.judge.take_refused())
+        refused = self.judge.take_refused()
         if refused:
-            self.refused += refused
-            log.warning("partition %d: rows refused so far: %s", self.place.partition, dict(self.refused))
+            self.place.tally.refuse(refused)
+            log.warning("rows refused so far: %s", dict(self.place.tally.refused), extra={"action": "rows.refused"})
         for output in self.judge.take_outputs():
             if record.offset >= self.published:
+                self.made_s = self.made_s if self.pending else time.monotonic()
                 self.pending.append((record.offset, output))
 
     def finish(self, batch: Batch, acknowledge: Acknowledge) -> None:
@@ -176,13 +178,14 @@ class Session:
         async with self._lock:
             if self.recovering:
                 return
-            made, self.pending = self.pending, []
+            made, self.pending, made_s = self.pending, [], self.made_s
             partition = self.place.partition
             messages = [m for at, o in made for m in messages_of(o, frame_partition=partition, frame_offset=at)]
             progress = self._progress()
             await self._transact([*messages, progress_message(progress, partition=partition)])
             self.progress, self.published = progress, progress.frame_offset
             self.progress_s = time.monotonic()
+            self.place.tally.publish(made, partition=partition, seconds=self.progress_s - made_s)
 
     def progress_due(self) -> bool:
         """Whether the others should hear how far we are."""
