@@ -12,8 +12,8 @@ Source: Prometheus' rules for names; the operators' handbook for the list.
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -30,11 +30,12 @@ from prometheus_client.registry import Collector
 from detector import __version__, alerts
 from detector.accounts import AccountTable
 from detector.links import LinkTable, Sample
-from detector.panes import NEVER
+from detector.records import ACTIONS
 from detector.runtime.kafka.session import Session
 from detector.runtime.kafka.status import Process, caps_of, waiting_for
 from detector.runtime.kafka.tally import WORK_S, Histogram
 from detector.signatures.registry import SIGNATURES
+from detector.vocabulary import RejectReason
 
 PREFIX: Final = "stillwatch_"
 KINDS: Final = {
@@ -87,6 +88,8 @@ FAMILIES: Final[dict[str, Family]] = {
     "ready": Family("gauge", (), "1 where this worker is ready"),
 }
 STORES: Final = ("accounts", "links")
+OPERATIONAL: Final = ("operational_cap", "operational_storm")
+VETOES: Final = ("allowlist", "approval", "cap", "kill_switch", "lifted", "stale", "tier")
 
 
 class WorkerCollector(Collector):
@@ -128,7 +131,7 @@ def samples(process: Process) -> Iterator[Measured]:
     yield "ready", (), int(not waiting_for(process))
     yield from _counted("events", tally.events)
     yield "raw_content_rejected", (), tally.dead["raw_content"]
-    yield from _counted("events_dead_letter", {(reason,): n for reason, n in tally.dead.items()})
+    yield from _counted("events_dead_letter", {(r,): tally.dead[r] for r in get_args(RejectReason)})
     yield "late_events", (), tally.refused["late"]
     for role in process.roles:
         yield "rebalance", (role.name,), tally.rebalances[role.name]
@@ -142,7 +145,12 @@ def samples(process: Process) -> Iterator[Measured]:
         yield from _judged(process)
 
 
-def _counted(name: str, counts: dict[tuple[str, ...], int] | Counter[Any]) -> Iterator[Measured]:
+def _from_zero(labels: Iterable[tuple[str, ...]], counts: Mapping[Any, int]) -> dict[tuple[str, ...], int]:
+    """Counts with their zeros: a rate over a series that begins with its first event would miss that one."""
+    return {**dict.fromkeys(labels, 0), **counts}
+
+
+def _counted(name: str, counts: Mapping[Any, int]) -> Iterator[Measured]:
     for labels, number in sorted(counts.items()):
         yield name, labels, number
 
@@ -154,8 +162,12 @@ def _judged(process: Process) -> Iterator[Measured]:
         if timed is not None:
             yield "signature_seconds", (signature.id,), (timed.asked, timed.seconds)
             yield "signature_score", (signature.id,), timed.score
-    yield from _counted("alerts", tally.alerts)
-    yield from _counted("decisions", tally.decisions)
+    mode = process.settings.mode
+    pages = [(s.id, severity) for s in SIGNATURES for severity in ("high", "critical")]
+    pages += [(page, "critical") for page in OPERATIONAL]
+    yield from _counted("alerts", _from_zero([(*page, mode) for page in pages], tally.alerts))
+    actions = [(action, "account", mode, "detector") for action in ACTIONS]
+    yield from _counted("decisions", _from_zero(actions, tally.decisions))
     yield "alert_time_to_detect_seconds", (), tally.detected
     yield "decision_publish_seconds", (), tally.published
     yield from _held(sessions)
@@ -169,7 +181,7 @@ def _of_tenant(session: Session) -> Iterator[Measured]:
     for signature in SIGNATURES:
         yield "signature_active", (signature.id, tenant), int(signature.id in active)
     watermark_ms = judge.buffer.watermark_ms()
-    if watermark_ms > NEVER:
+    if watermark_ms > 0:  # else no event has come
         yield "watermark_timestamp_seconds", (tenant,), watermark_ms / 1000
         if not all(source.ended for source in judge.buffer.sources.values()):
             yield "event_time_lag_seconds", (tenant,), time.time() - watermark_ms / 1000
@@ -182,7 +194,7 @@ def _held(sessions: list[Session]) -> Iterator[Measured]:
     """What the judges hold together."""
     opened: Counter[tuple[str, str]] = Counter()
     leases: Counter[tuple[str, str]] = Counter()
-    vetoes: Counter[tuple[str]] = Counter()
+    vetoes = dict.fromkeys(VETOES, 0)
     keys: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for judge in (session.judge for session in sessions):
@@ -191,14 +203,15 @@ def _held(sessions: list[Session]) -> Iterator[Measured]:
             if campaign.revision and not campaign.closed:
                 opened[alerts.strongest(campaign) or "none", campaign.severity] += 1
         leases.update((lease.decision.action, lease.decision.scope) for lease in cases.ledger.leases.values())
-        vetoes.update({(reason,): number for reason, number in cases.ledger.vetoes.items()})
+        for reason, number in cases.ledger.vetoes.items():
+            vetoes[reason] = vetoes.get(reason, 0) + number
         for store in STORES:
             table = getattr(judge, store)
             keys[store] += table.index.live()
             sizes[store] += _bytes_of(table)
     yield from _counted("alerts_open", opened)
     yield from _counted("decisions_active", leases)
-    yield from _counted("decisions_vetoed", vetoes)
+    yield from _counted("decisions_vetoed", {(reason,): number for reason, number in vetoes.items()})
     for store in STORES:
         yield "state_keys", (store,), keys[store]
         yield "state_bytes", (store,), sizes[store]

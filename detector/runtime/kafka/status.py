@@ -98,7 +98,7 @@ def _lag(reading: Reading) -> int | None:
 
 
 def _time(time_ms: int) -> str | None:
-    return format_time(time_ms) if time_ms > NEVER else None
+    return format_time(time_ms) if time_ms > 0 else None  # a source without an event stands long before that
 
 
 def _tenant(session: Session) -> dict[str, Any]:

@@ -27,7 +27,7 @@ log = logging.getLogger("stillwatch.judge")
 WORK_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 PUBLISH_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # From the first request of a campaign to its alert: minutes to a fortnight.
-DETECT_S: Final = (300, 900, 3_600, 14_400, 43_200, 86_400, 259_200, 604_800, 1_209_600)
+DETECT_S: Final = (300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0, 259_200.0, 604_800.0, 1_209_600.0)
 
 
 class Histogram:
@@ -128,7 +128,8 @@ class Tally:
         timed = self.signatures.setdefault(signature.id, Timed())
         timed.seconds += time.perf_counter() - begun_s
         timed.asked += 1
-        timed.score = float(answer.log_odds.max(initial=0.0))
+        if signature.unit == "link" or judge is not signature.judge:  # of pools: one account fires or is quiet
+            timed.score = float(answer.log_odds.max(initial=0.0))
         return answer
 
 

@@ -94,6 +94,7 @@ async def run(
             if "encode" in names and not from_beginning:
                 await asyncio.to_thread(begin_at_end, connection)
             await _run_again_and_again(names, connection, settings, key=key, process=process, stopping=stopping)
+        log.info("stopped", extra={"action": "worker.stopped"})
     finally:
         for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
