@@ -155,6 +155,7 @@ async def run_once(process: Process, stopping: asyncio.Event) -> BaseException |
             await asyncio.wait([asked, starting], return_when=asyncio.FIRST_COMPLETED)
             if not starting.done():
                 starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)
                 return None
             starting.result()
         process.running = True
