@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from types import FrameType
 from typing import Final
 
 from aiokafka.errors import (
@@ -78,10 +79,20 @@ async def run(
     from_beginning: bool,
 ) -> None:
     """Run until SIGTERM or SIGINT. Raises what ended a role, unless the brokers were away."""
-    stopping = asyncio.Event()
+    stopping, told = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, _told_to_stop, stopping)
+
+    def told_to_stop(_number: int, _frame: FrameType | None) -> None:
+        # Not a handler of the loop's: it would wait while a frame is folded or a state restored.
+        if told.is_set():
+            os._exit(EXIT_UNFINISHED)
+        told.set()
+        loop.call_soon_threadsafe(stopping.set)
+        late = threading.Timer(STOP_S, os._exit, [EXIT_UNFINISHED])
+        late.daemon = True
+        late.start()
+
+    before = {number: signal.signal(number, told_to_stop) for number in STOP_SIGNALS}
     process = Process(settings, key=key)
 
     async def test_alert() -> list[str]:
@@ -96,18 +107,8 @@ async def run(
             await _run_again_and_again(names, connection, settings, key=key, process=process, stopping=stopping)
         log.info("stopped", extra={"action": "worker.stopped"})
     finally:
-        for number in STOP_SIGNALS:
-            loop.remove_signal_handler(number)
-
-
-def _told_to_stop(stopping: asyncio.Event) -> None:
-    """Stop in order, but not for ever; told again, at once."""
-    if stopping.is_set():
-        os._exit(EXIT_UNFINISHED)
-    stopping.set()
-    late = threading.Timer(STOP_S, os._exit, [EXIT_UNFINISHED])
-    late.daemon = True
-    late.start()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def _run_again_and_again(
