@@ -11,6 +11,8 @@ Source: the alert record of the contract; summaries carry the numbers.
 
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from detector import __version__, hashing
 from detector.campaigns import Campaign
 from detector.config import Settings
@@ -73,11 +75,17 @@ def alert_id(campaign: Campaign) -> str:
     return f"a-{hashing.content_digest(campaign.id.encode())}"
 
 
-def _runbook(campaign: Campaign) -> str | None:
-    """The page of the signature that weighs most, ties by name."""
+def strongest(campaign: Campaign) -> str | None:
+    """Name the signature that weighs most, ties by name."""
     counted = [e for e in campaign.evidence if e.counted and e.log_odds > 0]
-    strongest = min(counted, key=lambda e: (-e.log_odds, e.signature), default=None)
-    return f"{RUNBOOKS}/{strongest.signature}.md" if strongest is not None else None
+    most = min(counted, key=lambda e: (-e.log_odds, e.signature), default=None)
+    return most.signature if most is not None else None
+
+
+def _runbook(campaign: Campaign) -> str | None:
+    """The page of the strongest signature."""
+    signature = strongest(campaign)
+    return f"{RUNBOOKS}/{signature}.md" if signature is not None else None
 
 
 def _capabilities(campaign: Campaign) -> tuple[str, ...]:
@@ -193,6 +201,22 @@ def storm_alert(issuer: Issuer, *, now_ms: int) -> Alert:
         runbook=f"{RUNBOOKS}/operational_storm.md",
         issuer=issuer,
         now_ms=now_ms,
+    )
+
+
+def test_alert(issuer: Issuer, *, now_ms: int) -> Alert:
+    """An alert that an operator asked for, to see that alerts arrive; the judge does not know of it."""
+    said = _operational(
+        f"{issuer.tenant}/test/{now_ms}",
+        title="Test alert: nothing happened",
+        summary="An operator asked for this alert to see whether alerts arrive. Nothing was detected or decided.",
+        entity=Entity(scope="tenant", value=issuer.tenant, tenant=issuer.tenant),
+        runbook=f"{RUNBOOKS}/operational_test.md",
+        issuer=issuer,
+        now_ms=now_ms,
+    )
+    return msgspec.structs.replace(
+        said, status="resolved", status_reason="test", severity="info", detected_at=now_ms, recommended_action="observe"
     )
 
 

@@ -172,7 +172,8 @@ def parse(text: str, *, overrides: tuple[str, ...] = ()) -> Settings:
             node[leaf] = parsed
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"settings are not TOML: {error}") from error
-    tree.pop("kafka", None)  # how to reach the brokers changes no outcome: the live workers read it themselves
+    for table in ("kafka", "http"):  # what the live workers read themselves changes no outcome
+        tree.pop(table, None)
     return settings_from(tree)
 
 

@@ -5,11 +5,14 @@ the pools whose verdict reaches the threshold with enough families.
 Invariants: rows in key order; accounts are scored by the model before it learns;
 floats are rounded before they are compared. A pool is judged anew only when it grew
 by a part of itself, so the cost follows the traffic and not the history.
+Whoever runs the judge may measure around a signature (`Ask`); the answer stays the signature's own.
 Limits: pools of `REQUESTS_MIN` requests and `links.SMALL_K` accounts upwards.
 Source: families and caps as in `verdict`.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +40,16 @@ GROWTH, HELD_GROWTH = 20, 2
 FAMILIES = ("content", "timing", "network", "identity", "lifecycle", "behaviour")
 
 
+# Calls the function with the view and hands on what it answers.
+Ask = Callable[[Signature, Callable[[Any], Answer], Any], Answer]
+
+
+def ask(signature: Signature, judge: Callable[[Any], Answer], view: Any) -> Answer:
+    """Ask a signature and measure nothing."""
+    del signature
+    return judge(view)
+
+
 class Accused(NamedTuple):
     """A pool whose verdict reaches the threshold."""
 
@@ -45,7 +58,12 @@ class Accused(NamedTuple):
 
 
 def judge_accounts(
-    accounts: AccountTable, population: Population, model: models.PopulationModel, active: frozenset[str]
+    accounts: AccountTable,
+    population: Population,
+    model: models.PopulationModel,
+    active: frozenset[str],
+    *,
+    ask: Ask = ask,
 ) -> None:
     """Run the account signatures over touched accounts, refresh the population, feed the model."""
     rows = accounts.take_touched()
@@ -56,7 +74,7 @@ def judge_accounts(
     bits, firing = np.zeros(rows.size, np.int64), np.zeros(rows.size, np.int64)
     for bit, signature in enumerate(ACCOUNT_SIGNATURES):
         if signature.id in active:
-            answer = signature.judge(view).log_odds
+            answer = ask(signature, signature.judge, view).log_odds
             bits |= ((answer > 0).astype(np.int64) << bit) | ((answer != 0).astype(np.int64) << (JUDGED_BIT + bit))
             firing += (answer > 0) & (signature.maturity in COUNTED)
     # Accounts that entered a new octave of requests, those that fire most first, ties by key.
@@ -70,9 +88,9 @@ def judge_accounts(
     population.update(accounts, rows, bits)
 
 
-def _answers(view: LinkView, active: frozenset[str]) -> list[tuple[Signature, Answer]]:
-    answers = [(s, s.judge(view)) for s in LINK_SIGNATURES if s.id in active]
-    return answers + [(s, pooled(s, view)) for s in ACCOUNT_SIGNATURES if s.id in active]
+def _answers(view: LinkView, active: frozenset[str], ask: Ask) -> list[tuple[Signature, Answer]]:
+    answers = [(s, ask(s, s.judge, view)) for s in LINK_SIGNATURES if s.id in active]
+    return answers + [(s, ask(s, partial(pooled, s), view)) for s in ACCOUNT_SIGNATURES if s.id in active]
 
 
 def _totals(answers: list[tuple[Signature, Answer]], rows: int, settings: Settings) -> tuple[F64, I64]:
@@ -103,6 +121,7 @@ def judge_pools(
     settings: Settings,
     *,
     now_ms: int,
+    ask: Ask = ask,
 ) -> list[Accused]:
     """Judge the touched pools that grew; returns the accused ones, strongest first, ties by key."""
     pools = links.take_touched()
@@ -115,7 +134,7 @@ def judge_pools(
         return []
     links.pools[pools, P.JUDGED] = links.pools[pools, P.REQUESTS]
     view = link_view(links, pools, accounts, population, now_ms=now_ms)
-    answers = _answers(view, active)
+    answers = _answers(view, active, ask)
     total, families = _totals(answers, pools.size, settings)
     hot = np.flatnonzero((total >= settings.verdict.threshold) & (families >= settings.verdict.families_min))
     accused = [Accused(int(pools[i]), weigh(items_at(answers, i), settings.verdict)) for i in hot.tolist()]

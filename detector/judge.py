@@ -62,6 +62,7 @@ class Judge:
             population=self.population,
             coverage=lambda: self.coverage()[1],
         )
+        self.ask = discovery.ask  # the shell may measure around signatures
         self.present = 0  # bits of COVERED_FIELDS seen so far
         self.events = 0
         self.first_ms, self.last_ms = -NEVER, NEVER
@@ -234,9 +235,9 @@ class Judge:
             used = self.accounts.index.used
             self.cases.active_accounts = int((self.accounts.stats[:used, A.LAST] > end_ms - DAY_MS).sum())
         active, _ = self.coverage()
-        discovery.judge_accounts(self.accounts, self.population, self.model, active)
+        discovery.judge_accounts(self.accounts, self.population, self.model, active, ask=self.ask)
         for accused in discovery.judge_pools(
-            self.links, self.accounts, self.population, active, self.settings, now_ms=end_ms
+            self.links, self.accounts, self.population, active, self.settings, now_ms=end_ms, ask=self.ask
         ):
             self.cases.accuse(accused, end_ms)
         self.cases.close_idle(end_ms)

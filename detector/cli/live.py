@@ -1,7 +1,6 @@
 """What the verbs that talk to Kafka share: the connection's options, and errors as exit codes."""
 
 import asyncio
-import logging
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -45,10 +44,3 @@ def finish(work: Coroutine[Any, Any, Result]) -> Result:
         raise fail(str(wrong), code=EXIT_USAGE) from wrong
     except (DetectorError, KafkaError, OSError) as wrong:
         raise fail(f"{type(wrong).__name__}: {wrong}", code=EXIT_INFRASTRUCTURE) from wrong
-
-
-def begin_logging(*, verbose: bool) -> None:
-    """Log to standard error: our own events, and of the libraries what went wrong."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for name in ("aiokafka", "faust", "mode", "kafka", "detector.runtime.kafka.delivery"):
-        logging.getLogger(name).setLevel(logging.INFO if verbose else logging.ERROR)

@@ -1,16 +1,22 @@
 """`stillwatch run`: the live worker."""
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from detector.cli.common import EXIT_USAGE, KEY_VARIABLE, fail, read_key, read_settings
-from detector.cli.live import Bootstrap, Config, Prefix, Set, begin_logging, finish, read_connection
+from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_USAGE, KEY_VARIABLE, fail, read_key, read_settings
+from detector.cli.live import Bootstrap, Config, Prefix, Set, read_connection
+from detector.config import ConfigError
+from detector.runtime import logs
 from detector.runtime.kafka import worker
-from detector.runtime.kafka.topics import begin_at_end
+from detector.runtime.kafka.http import HttpSettings, http_settings_from, token_of
+from detector.runtime.logs import LogFormat
 from detector.vocabulary import Mode
+
+log = logging.getLogger("stillwatch.worker")
 
 
 def run(
@@ -23,6 +29,10 @@ def run(
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
     key_file: Annotated[Path | None, typer.Option(help="file with the fingerprint key, 64 hex digits")] = None,
+    http: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="probes, metrics and status; port 0: a free one; or off")
+    ] = None,
+    log_format: Annotated[LogFormat, typer.Option(help="auto: text on a terminal, else JSON")] = LogFormat.auto,
     set_: Set = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="log what the Kafka clients say")] = False,
 ) -> None:
@@ -35,14 +45,26 @@ def run(
     key, development = read_key(key_file)
     if development:
         raise fail(f"no fingerprint key: set {KEY_VARIABLE} (64 hex digits) or --key-file", code=EXIT_USAGE)
-    begin_logging(verbose=verbose)
+    listening = _read_http(config, http)
+    logs.begin(log_format, verbose=verbose)
+    try:
+        asyncio.run(worker.run(names, connection, settings, key=key, http=listening, from_beginning=from_beginning))
+    except ConfigError as wrong:
+        raise fail(str(wrong), code=EXIT_USAGE) from wrong
+    except Exception as wrong:
+        # Never as a trace on standard error: an exception's text may quote what was read.
+        log.critical("ended: %s", wrong, exc_info=wrong, extra={"action": "worker.failed"})
+        raise typer.Exit(EXIT_INFRASTRUCTURE) from None
 
-    async def work() -> None:
-        if "encode" in names and not from_beginning:
-            await asyncio.to_thread(begin_at_end, connection)
-        await worker.run(names, connection, settings, key=key)
 
-    finish(work())
+def _read_http(config: Path | None, bind: str | None) -> HttpSettings:
+    """Read where to listen; a bad setting ends the program with 2."""
+    try:
+        settings = http_settings_from(config.read_text() if config is not None else "", bind=bind)
+        token_of(settings)
+    except ConfigError as wrong:
+        raise fail(f"{config or '--http'}: {wrong}", code=EXIT_USAGE) from wrong
+    return settings
 
 
 def _mode_of(text: str) -> Mode:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -86,10 +87,12 @@ class Worker:
                 "--config",
                 str(config),
                 *(["--from-beginning"] if begin == "start" else []),
+                *("--http", "127.0.0.1:0"),
                 *SETTINGS,
                 *arguments,
             ],
             env=environment(_clock(folder, clock_ahead_s)),
+            cwd=folder,
             stdout=self.file,
             stderr=subprocess.STDOUT,
             preexec_fn=_end_with_parent,  # noqa: PLW1509 - the tests start no threads that hold locks
@@ -97,6 +100,11 @@ class Worker:
 
     def running(self) -> bool:
         return READY in self.log.read_bytes()
+
+    def address(self) -> str:
+        """Where its HTTP server listens."""
+        found = wait_until(lambda: re.search(r"(http://[\d.:]+)/status", self.log.read_text()), what="the HTTP server")
+        return str(found[1])
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)

@@ -21,8 +21,9 @@ SECTIONS = (
 
 
 def test_every_signature_and_operational_alert_has_its_page_and_no_page_is_left_over() -> None:
-    pages = {path.stem for path in RUNBOOKS.glob("*.md")}
-    assert pages == {s.id for s in SIGNATURES} | {"operational_cap", "operational_storm"}
+    # Those of Prometheus' rules are held against the rules in tests/contract/test_deploy.py.
+    pages = {path.stem for path in RUNBOOKS.glob("*.md") if not path.stem.startswith("rule_")}
+    assert pages == {s.id for s in SIGNATURES} | {f"operational_{name}" for name in ("cap", "storm", "test")}
 
 
 @pytest.mark.parametrize("page", sorted(RUNBOOKS.glob("*.md")), ids=lambda path: path.stem)

@@ -2,15 +2,16 @@
 
 Purpose: the one place that makes Faust applications; what they do with batches is given.
 Invariants: bytes in, acknowledgement by hand and in order, no topic made by accident, no
-web server, one batch at a time; an exception in the work stops the application with
+web server, no file, one batch at a time; an exception in the work stops the application with
 nothing acknowledged that was not finished.
 Limits: scale by processes and partitions, never by concurrency.
 Source: traps of faust-streaming 0.15.3 are held by the integration tests.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import faust
 from faust.exceptions import ConsumerNotStarted
@@ -21,6 +22,7 @@ from yarl import URL
 from detector.runtime.kafka.batches import Batch
 from detector.runtime.kafka.connection import Connection, password_of, tls_context
 from detector.runtime.kafka.delivery import BatchConsumer, BatchTransport
+from detector.runtime.kafka.tally import Tally
 
 BUFFERED_BATCHES: Final = 4
 # Decoding and encoding a batch costs some milliseconds whatever its size: 4 MiB are some thousand records.
@@ -45,6 +47,22 @@ def _credentials(connection: Connection) -> Any:
     return faust.SSLCredentials(context) if context is not None else None
 
 
+class Reading(NamedTuple):
+    """Where a partition of ours is read: the offset after what was delivered, and the log's end; None: unknown."""
+
+    topic: str
+    partition: int
+    position: int | None
+    end: int | None
+
+
+class _App(faust.App):
+    """An application without tables has nothing to keep in a directory of its own."""
+
+    def _create_directories(self) -> None:
+        """Make none: Faust's would stand in whatever directory the worker was started in."""
+
+
 class Application:
     """One consumer group over some topics. `work` gets each batch and the call that acknowledges it."""
 
@@ -54,6 +72,7 @@ class Application:
         topics: tuple[str, ...],
         connection: Connection,
         *,
+        tally: Tally,
         work: Work,
         assigned: Moved | None = None,
         revoked: Moved | None = None,
@@ -61,7 +80,9 @@ class Application:
         """Build the application; nothing connects before `start`."""
         self.topics = tuple(map(connection.topic, topics))
         session_s = connection.session_timeout_ms / 1000
-        self.app = faust.App(
+        self.role, self.tally = role, tally
+        self.joined = False
+        self.app = _App(
             f"{connection.group}-{role}",
             broker=[URL(f"aiokafka://{host}") for host in connection.bootstrap.split(",")],
             broker_credentials=_credentials(connection),
@@ -91,13 +112,16 @@ class Application:
         async def consume(stream: Any) -> None:
             kept = stream.noack()
             async for event in kept.events():
+                begun_s = time.monotonic()
                 try:
                     await work(event.value, _acknowledge(kept, event))
                 except Exception as wrong:
                     self.error = wrong
                     raise
+                tally.worked(role, time.monotonic() - begun_s)
 
         self.app.agent(channel, name=f"{role}-batches", concurrency=1)(consume)
+        self.app.on_partitions_assigned.connect(_moved(self._placed), weak=False)
         if assigned is not None:
             self.app.on_partitions_assigned.connect(_moved(assigned), weak=False)
         if revoked is not None:
@@ -109,6 +133,25 @@ class Application:
         consumer = self.app.consumer
         assert isinstance(consumer, BatchConsumer)
         return consumer
+
+    async def _placed(self, partitions: frozenset[int]) -> None:
+        """The group has settled; a worker that it gave nothing to stands by."""
+        del partitions
+        self.joined = True
+        self.tally.rebalances[self.role] += 1
+
+    @property
+    def settled(self) -> bool:
+        """Whether the group has said which partitions are ours, if any, and is not moving them now."""
+        return self.joined and not self.app.rebalancing and not self.crashed
+
+    def readings(self) -> list[Reading]:
+        """How far each of our partitions is read."""
+        ends = {tp: self.consumer.end_of_log(tp) for tp in sorted(self.assignment())}
+        return [
+            Reading(tp.topic, tp.partition, self.consumer.stop_of(tp), end[0] if end is not None else None)
+            for tp, end in ends.items()
+        ]
 
     @property
     def crashed(self) -> bool:

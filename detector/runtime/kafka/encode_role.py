@@ -23,9 +23,10 @@ from detector.runtime.kafka.application import Acknowledge, Application
 from detector.runtime.kafka.batches import Batch
 from detector.runtime.kafka.clients import make_producer, make_reader, partitions_of, read_stretch
 from detector.runtime.kafka.connection import Connection
-from detector.runtime.kafka.encoding import APPENDED, NO_TIME, Options, Range, encode_batch, source_of
+from detector.runtime.kafka.encoding import APPENDED, NO_TIME, Options, Range, encode_batch, reason_of, source_of
 from detector.runtime.kafka.orders_feed import OrdersFeed
 from detector.runtime.kafka.publishing import Progress, read_progress
+from detector.runtime.kafka.tally import Tally
 from detector.runtime.kafka.topics import tenants_of
 
 log = logging.getLogger("stillwatch.encode")
@@ -35,6 +36,7 @@ TICK_EVERY_S: Final = 1.0
 ALIGN_EVERY_S: Final = 0.2
 FINISH_S: Final = 3.0
 TAIL_RECORDS: Final = 64
+STALLED_S: Final = 15.0
 
 
 class Clock(NamedTuple):
@@ -55,9 +57,11 @@ class Heard(NamedTuple):
 class EncodeRole:
     """The encoding of this worker's partitions."""
 
-    def __init__(self, connection: Connection, settings: Settings, *, key: bytes) -> None:
+    name: Final = "encode"
+
+    def __init__(self, connection: Connection, settings: Settings, *, key: bytes, tally: Tally) -> None:
         """Build; nothing connects before `start`."""
-        self.connection, self.pane_ms = connection, settings.pane_ms
+        self.connection, self.pane_ms, self.tally = connection, settings.pane_ms, tally
         self.options = Options(
             topic=connection.topic("access"),
             tenants=tenants_of(settings),
@@ -74,11 +78,14 @@ class EncodeRole:
         self.recalled: set[int] = set()
         self.stamped: tuple[int, float] | None = None  # the broker's clock (ms) when ours (monotonic, s) was this
         self.sent = self.dead = 0
+        self.unfinished, self.finished_s = 0, 0.0  # batches that are not durable, and when one last became so
         self._producer: AIOKafkaProducer | None = None
         self._durable: asyncio.Queue[tuple[list[asyncio.Future[Any]], Acknowledge]] = asyncio.Queue(IN_FLIGHT)
         self._tasks: list[asyncio.Task[None]] = []
-        self.orders = OrdersFeed(connection, self.options)
-        self.application = Application("encode", ("access",), connection, work=self._work, assigned=self._assigned)
+        self.orders = OrdersFeed(connection, self.options, tally=tally)
+        self.application = Application(
+            self.name, ("access",), connection, tally=tally, work=self._work, assigned=self._assigned
+        )
 
     @property
     def producer(self) -> AIOKafkaProducer:
@@ -116,6 +123,12 @@ class EncodeRole:
             task.cancel()
         return crashed[0] if crashed else done.pop().exception() or RuntimeError("a task of encode ended by itself")
 
+    @property
+    def producing(self) -> bool:
+        """Whether what is sent becomes durable: with brokers away it does not."""
+        stalled = self.unfinished > 0 and time.monotonic() - self.finished_s > STALLED_S
+        return self._producer is not None and not stalled
+
     async def _assigned(self, partitions: frozenset[int]) -> None:
         """Forget what is known of partitions: others may have sent of them meanwhile."""
         del partitions
@@ -130,10 +143,16 @@ class EncodeRole:
 
     async def _work(self, batch: Batch, acknowledge: Acknowledge) -> None:
         futures: list[asyncio.Future[Any]] = []
-        for made in encode_batch(batch, self.options):
+        ranges = encode_batch(batch, self.options)
+        reasons = [reason_of(letter) for made in ranges for letter in made.dead]
+        rows = len(batch.records) - len(reasons) - sum(made.ended for made in ranges)
+        for made in ranges:
             futures += await self._send(batch.partition, made)
             await asyncio.sleep(0)
+        self.tally.encoded(source_of(batch.partition), rows=rows, reasons=reasons)
         batch.records.clear()
+        self.finished_s = self.finished_s if self.unfinished else time.monotonic()
+        self.unfinished += 1
         await self._durable.put((futures, acknowledge))
 
     async def _send(self, partition: int, made: Range) -> list[asyncio.Future[Any]]:
@@ -171,6 +190,7 @@ class EncodeRole:
             futures, acknowledge = await self._durable.get()
             await asyncio.gather(*futures)
             await acknowledge()
+            self.unfinished, self.finished_s = self.unfinished - 1, time.monotonic()
             self._durable.task_done()
 
     # --- time ------------------------------------------------------------------

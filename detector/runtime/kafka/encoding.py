@@ -57,6 +57,11 @@ class DeadLetter(NamedTuple):
     headers: list[tuple[str, bytes]]
 
 
+def reason_of(letter: DeadLetter) -> str:
+    """Why a record was refused, as its headers say."""
+    return dict(letter.headers)["stillwatch.error.code"].decode()
+
+
 class Range(NamedTuple):
     """What one range of a partition became; `frames` by tenant, each a list of frames and markers."""
 

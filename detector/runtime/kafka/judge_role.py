@@ -10,6 +10,7 @@ Source: the design's sections on state and recovery.
 
 import asyncio
 import logging
+import time
 from typing import Final
 
 from aiokafka import TopicPartition
@@ -20,7 +21,9 @@ from detector.panes import GapError
 from detector.runtime.kafka.application import Acknowledge, Application
 from detector.runtime.kafka.batches import Batch
 from detector.runtime.kafka.connection import Connection
-from detector.runtime.kafka.session import Place, ReplacedError, Session, recover
+from detector.runtime.kafka.recovery import recover
+from detector.runtime.kafka.session import Place, ReplacedError, Session
+from detector.runtime.kafka.tally import Tally
 from detector.runtime.kafka.topics import tenants_of
 from detector.snapshot import SnapshotError
 
@@ -33,14 +36,18 @@ SNAPSHOT_FAILURES_MAX: Final = 3
 class JudgeRole:
     """The judges of this worker."""
 
-    def __init__(self, connection: Connection, settings: Settings, *, key: bytes) -> None:
+    name: Final = "judge"
+
+    def __init__(self, connection: Connection, settings: Settings, *, key: bytes, tally: Tally) -> None:
         """Build; nothing connects before `start`."""
-        self.connection, self.settings, self.key = connection, settings, key
+        self.connection, self.settings, self.key, self.tally = connection, settings, key, tally
         self.tenants = tenants_of(settings)
         self.sessions: dict[int, Session] = {}
         self.failures = 0
         self._watch: asyncio.Task[None] | None = None
-        self.application = Application("judge", ("frames",), connection, work=self._work, assigned=self._assigned)
+        self.application = Application(
+            self.name, ("frames",), connection, tally=tally, work=self._work, assigned=self._assigned
+        )
 
     async def start(self) -> None:
         """Join the group."""
@@ -93,6 +100,7 @@ class JudgeRole:
                 settings=self.settings,
                 key=self.key,
                 connection=self.connection,
+                tally=self.tally,
             )
             session = self.sessions[batch.partition] = await recover(place, first=batch.first)
         if batch.first <= session.next_offset:
@@ -140,7 +148,7 @@ class JudgeRole:
             if session.pending or session.progress_due():
                 await session.publish()
         except ReplacedError as wrong:
-            log.warning("%s", wrong)
+            log.warning("%s", wrong, extra={"action": "judge.replaced"})
             return
         if session.snapshot_due():
             session.snapshotting = asyncio.create_task(self._snapshot(session))
@@ -149,12 +157,13 @@ class JudgeRole:
         try:
             await session.snapshot()
         except ReplacedError as wrong:
-            log.warning("%s", wrong)
+            log.warning("%s", wrong, extra={"action": "judge.replaced"})
         except (SnapshotError, KafkaError, OSError) as wrong:
             self.failures += 1
-            log.error("partition %d: snapshot failed: %s", session.place.partition, wrong)  # noqa: TRY400 - no trace
+            at = {"action": "snapshot.failed", "partition": session.place.partition}
+            log.error("snapshot failed: %s", wrong, extra=at)  # noqa: TRY400 - no trace
         else:
-            self.failures = 0
+            self.failures, session.durable_s = 0, time.monotonic()
 
     async def _watching(self) -> None:
         """Publish progress and make snapshots also while no frames come."""

@@ -17,20 +17,22 @@ from detector.runtime.kafka.application import Acknowledge, Application
 from detector.runtime.kafka.batches import Batch
 from detector.runtime.kafka.clients import make_producer
 from detector.runtime.kafka.connection import Connection
-from detector.runtime.kafka.encoding import Options
+from detector.runtime.kafka.encoding import Options, reason_of
 from detector.runtime.kafka.ordering import TOPICS, encode_orders
+from detector.runtime.kafka.tally import Tally
 
 
 class OrdersFeed:
     """The sequencing of this worker's partitions of the operators' topics."""
 
-    def __init__(self, connection: Connection, options: Options) -> None:
+    def __init__(self, connection: Connection, options: Options, *, tally: Tally) -> None:
         """Build; nothing connects before `start`."""
         self.connection, self.options = connection, options
         self.names = {connection.topic(name): name for name in TOPICS}
         self.sent = self.dead = 0
         self._producer: AIOKafkaProducer | None = None
-        self.application = Application("operators", tuple(TOPICS), connection, work=self._work)
+        self.tally = tally
+        self.application = Application("operators", tuple(TOPICS), connection, tally=tally, work=self._work)
 
     async def start(self) -> None:
         """Join the group."""
@@ -58,5 +60,8 @@ class OrdersFeed:
             await asyncio.gather(*sent)
             self.sent += len(made.frames)
             self.dead += len(made.dead)
+            self.tally.encoded(
+                f"{self.names[batch.topic]}/{batch.partition}", rows=0, reasons=map(reason_of, made.dead)
+            )
         batch.records.clear()
         await acknowledge()

@@ -1,10 +1,9 @@
-"""One tenant's judge while this worker has its partition: fold, publish, snapshot, recover.
+"""One tenant's judge while this worker has its partition: fold, publish, snapshot.
 
 Purpose: exactly-once outputs over an at-least-once log of frames.
 Invariants: a frame is folded once; what it made is published in one transaction together
 with the progress record that says so, or not at all; after a recovery frames before that
-record are folded silently. Only a durable snapshot acknowledges frames. A predecessor
-that wakes up is fenced before the progress record is read.
+record are folded silently. Only a durable snapshot acknowledges frames.
 Settings other than those of the state are adopted between two frames, once; the progress
 record says before which one, so that a later recovery folds every frame as it was judged.
 Limits: one transaction and one snapshot at a time.
@@ -15,7 +14,6 @@ import asyncio
 import logging
 import os
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,9 +22,8 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import ProducerFenced
 
-from detector import __version__
 from detector.cases import Output
-from detector.config import Settings, config_hash, fixed
+from detector.config import Settings, config_hash
 from detector.frames import OPERATOR_MAGIC, FrameError, unwire, unwire_operators
 from detector.judge import Judge
 from detector.panes import NEVER, GapError
@@ -34,25 +31,21 @@ from detector.records import DetectorError
 from detector.runtime.kafka import snapshots
 from detector.runtime.kafka.application import Acknowledge
 from detector.runtime.kafka.batches import Batch, Record
-from detector.runtime.kafka.clients import last_record, make_producer, partitions_of
 from detector.runtime.kafka.connection import Connection
-from detector.runtime.kafka.encoding import source_of
-from detector.runtime.kafka.generations import Generation, Past, chunk_count, chunks_of, forget_files
+from detector.runtime.kafka.generations import Generation, Past, chunk_count, forget_files
 from detector.runtime.kafka.markers import MARKER_MAGIC, unwire_marker
 from detector.runtime.kafka.publishing import (
     Adopted,
     Message,
     Progress,
-    ProgressError,
     SnapshotPlace,
     SourcePlace,
     Stale,
     messages_of,
     progress_message,
-    read_progress,
 )
+from detector.runtime.kafka.tally import Tally
 from detector.runtime.spill_files import SpillFiles
-from detector.snapshot import restore_chain
 
 log = logging.getLogger("stillwatch.judge")
 
@@ -69,6 +62,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     key: bytes
     connection: Connection
+    tally: Tally
 
     @property
     def directory(self) -> Path:
@@ -126,9 +120,9 @@ class Session:
         self.unacknowledged: list[tuple[int, Acknowledge]] = []
         self.sought = False
         self.following: frozenset[str] = frozenset()
-        self.refused: Counter[str] = Counter()
         self.forced = judge.buffer.forced
-        self.snapshot_s = self.progress_s = time.monotonic()
+        self.snapshot_s = self.progress_s = self.durable_s = self.made_s = time.monotonic()
+        judge.ask = place.tally.ask
         self.snapshot_offset = -1
         self.broken = False
         self._lock = asyncio.Lock()
@@ -151,17 +145,19 @@ class Session:
         self.following = self.following | {source} if follows else self.following - {source}
         if self.judge.buffer.forced > self.forced:
             self.forced = self.judge.buffer.forced
-            log.warning("partition %d: %d panes closed before their time", self.place.partition, self.forced)
-        refused = Counter(row.reason for row in self.judge.take_refused())
+            forced = {"action": "panes.forced", "partition": self.place.partition}
+            log.warning("%d panes closed before their time", self.forced, extra=forced)
+        refused = self.judge.take_refused()
         if refused:
-            self.refused += refused
-            log.warning("partition %d: rows refused so far: %s", self.place.partition, dict(self.refused))
+            self.place.tally.refuse(refused)
+            log.warning("rows refused so far: %s", dict(self.place.tally.refused), extra={"action": "rows.refused"})
         self._collect(record.offset)
         self.urgent |= bool(self.pending) and raw[:4] == OPERATOR_MAGIC
 
     def _collect(self, offset: int) -> None:
         made = self.judge.take_outputs()
         if offset >= self.published:
+            self.made_s = self.made_s if self.pending else time.monotonic()
             self.pending += [(offset, output) for output in made]
 
     def settle(self, offset: int) -> None:
@@ -172,7 +168,8 @@ class Session:
         if self.judge.settings != self.place.settings and offset >= self.published:
             step = Adopted(frame_offset=offset, settings=self.place.settings)
             self.progress = msgspec.structs.replace(self.progress, adopted=(*self.progress.adopted, step))
-            log.info("partition %d: other settings from frame %d on", self.place.partition, offset)
+            at = {"partition": self.place.partition, "offset": offset}
+            log.info("other settings from this frame on", extra={"action": "settings.adopted", **at})
             self.judge.adopt(step.settings)
             self._collect(offset)
             self.urgent = bool(self.pending)
@@ -213,13 +210,14 @@ class Session:
         async with self._lock:
             if self.recovering:
                 return
-            made, self.pending, self.urgent = self.pending, [], False
+            made, self.pending, self.urgent, made_s = self.pending, [], False, self.made_s
             partition = self.place.partition
             messages = [m for at, o in made for m in messages_of(o, frame_partition=partition, frame_offset=at)]
             progress = self._progress()
             await self._transact([*messages, progress_message(progress, partition=partition)])
             self.progress, self.published = progress, progress.frame_offset
             self.progress_s = time.monotonic()
+            self.place.tally.publish(made, partition=partition, seconds=self.progress_s - made_s)
 
     def progress_due(self) -> bool:
         """Whether the others should hear how far we are."""
@@ -296,11 +294,9 @@ class Session:
         self.unacknowledged = [(stop, acknowledge) for stop, acknowledge in self.unacknowledged if stop > offset]
         for _, acknowledge in ready:
             await acknowledge()
-        log.info(
-            "snapshot %d of partition %d: %d bytes%s, written in %.2f s, durable in %.2f s",
-            *(number, partition, made.size, ", whole" if whole else ""),
-            *(written_s - begun_s, time.monotonic() - begun_s),
-        )
+        said = (number, ", whole" if whole else "", made.size, written_s - begun_s, time.monotonic() - begun_s)
+        at = {"action": "snapshot.durable", "partition": partition, "offset": offset}
+        log.info("snapshot %d%s: %d bytes, written in %.2f s, durable in %.2f s", *said, extra=at)
         await snapshots.forget(gone, partition=partition, transact=self._send_all)
         await self._note(stale=())
 
@@ -342,74 +338,3 @@ class Session:
             await asyncio.gather(task, return_exceptions=True)
         await self.producer.stop()
         self.store.close()
-
-
-async def recover(place: Place, *, first: int) -> Session:
-    """Take over a tenant: fence the predecessor, read how far it published, restore its snapshot.
-
-    `first` is where the frames begin for a tenant that nobody has judged yet.
-    Raises `SnapshotError` and `ProgressError` for state that this program cannot continue.
-    """
-    producer = make_producer(place.connection, transactional_id=f"{place.connection.group}-judge-{place.partition}")
-    await producer.start()
-    try:
-        await producer.begin_transaction()  # asks for the producer's epoch, which fences whoever had it
-        await producer.abort_transaction()
-        record = await last_record(place.connection, "progress", place.partition)
-        progress = read_progress(record.value) if record is not None and record.value else await _begin(place, first)
-        _check(progress, place)
-        begun_s = time.monotonic()
-        store = SpillFiles(place.directory)
-        judge, offset, chain = await _state(place, progress, store)
-        past = await asyncio.to_thread(Past, judge, chain, key=place.key)
-    except BaseException:
-        await producer.stop()
-        raise
-    session = Session(place, producer, judge, progress=progress, past=past, store=store)
-    session.next_offset = session.snapshot_offset = offset
-    log.info(
-        "partition %d: state of frame %d in %.2f s, published up to %d",
-        *(place.partition, offset, time.monotonic() - begun_s, progress.frame_offset),
-    )
-    return session
-
-
-def _check(progress: Progress, place: Place) -> None:
-    """Refuse to continue another tenant's state, or one that is built on other settings. Raises `ProgressError`."""
-    if progress.tenant != place.tenant:
-        raise ProgressError(
-            f"partition {place.partition} is tenant {progress.tenant!r}'s, the settings give it to {place.tenant!r}: "
-            "add tenants at the end, and remove none"
-        )
-    for name in fixed(progress.settings, place.settings):
-        raise ProgressError(
-            f"the state of tenant {place.tenant!r} is built on {name}={getattr(progress.settings, name)!r}, now it is "
-            f"{getattr(place.settings, name)!r}: set it back, or begin anew under another prefix"
-        )
-
-
-async def _state(place: Place, progress: Progress, store: SpillFiles) -> tuple[Judge, int, tuple[Generation, ...]]:
-    """The judge of the newest snapshot, or an empty one; the frame at which it stands; what it was made from."""
-    if progress.snapshot is None:
-        judge = Judge(place.tenant, tuple(progress.sources), progress.settings, store=store)
-        return judge, progress.origin, ()
-    manifest, paths = await snapshots.fetch(place.connection, place.partition, progress.snapshot, place.directory)
-    judge = await asyncio.to_thread(
-        restore_chain, [chunks_of(path) for path in paths], settings=progress.settings, key=place.key, store=store
-    )
-    await asyncio.to_thread(forget_files, place.directory, place.partition, but=set(paths))
-    return judge, manifest.frame_offset, manifest.chain
-
-
-async def _begin(place: Place, first: int) -> Progress:
-    partitions = await partitions_of(place.connection, "access")
-    return Progress(
-        tenant=place.tenant,
-        origin=first,
-        frame_offset=first,
-        pane_end_ms=None,
-        sources={source_of(p): SourcePlace(position=-1) for p in partitions},
-        settings=place.settings,
-        config_hash=config_hash(place.settings),
-        version=__version__,
-    )

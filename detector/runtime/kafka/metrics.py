@@ -1,0 +1,236 @@
+"""Metrics: what a worker counts and holds, read when somebody scrapes.
+
+Purpose: the one table of metric names, and the collector that fills it from the roles' plain
+integers: no call of a metrics library stands in the fold.
+Invariants: names and labels are those of `FAMILIES`; a label's values come from the topics, the
+configuration and closed sets of words, never from an event, so their number is bounded. A scrape
+changes nothing.
+Limits: a family that a process has nothing to say about has no sample. What belongs to enforcers
+or needs labels of analysts is not here; `deploy/README.md` lists it.
+Source: Prometheus' rules for names; the operators' handbook for the list.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from detector import __version__, alerts
+from detector.accounts import AccountTable
+from detector.links import LinkTable, Sample
+from detector.records import ACTIONS
+from detector.runtime.kafka.session import Session
+from detector.runtime.kafka.status import Process, caps_of, waiting_for
+from detector.runtime.kafka.tally import WORK_S, Histogram
+from detector.signatures.registry import SIGNATURES
+from detector.vocabulary import RejectReason
+
+PREFIX: Final = "stillwatch_"
+KINDS: Final = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+    "summary": SummaryMetricFamily,
+}
+
+
+class Family(NamedTuple):
+    """A metric: its kind, its labels, and what it says."""
+
+    kind: str
+    labels: tuple[str, ...]
+    help: str
+
+
+FAMILIES: Final[dict[str, Family]] = {
+    "events": Family(
+        "counter", ("source", "result"), "Records by source partition: ok, invalid, raw_content; of ok: late, duplicate"
+    ),
+    "raw_content_rejected": Family("counter", (), "Records refused because they carried text"),
+    "events_dead_letter": Family("counter", ("reason",), "Records that went to the dead-letter topic"),
+    "consumer_lag_records": Family("gauge", ("topic", "partition"), "Records that are not yet handed to a role"),
+    "event_time_lag_seconds": Family("gauge", ("tenant",), "How far the watermark is behind the clock"),
+    "watermark_timestamp_seconds": Family("gauge", ("tenant",), "No earlier event will be applied"),
+    "late_events": Family("counter", (), "Rows that came too late for their pane"),
+    "event_processing_seconds": Family("histogram", ("role",), "From a batch's delivery until it is worked off"),
+    "rebalance": Family("counter", ("role",), "How often the group handed out partitions"),
+    "signature_seconds": Family("summary", ("signature",), "Time spent in a signature, at discovery"),
+    "signature_active": Family("gauge", ("signature", "tenant"), "1 where the log has the fields that it needs"),
+    "signature_score": Family("gauge", ("signature",), "The strongest log-odds when it was last asked, 0 or more"),
+    "state_keys": Family("gauge", ("store",), "Rows in use"),
+    "state_bytes": Family("gauge", ("store",), "Bytes of the rows in use, names left out"),
+    "state_evictions": Family("counter", (), "Rows that left a full table"),
+    "checkpoint_age_seconds": Family("gauge", ("tenant",), "Since a snapshot was made, or the state was restored"),
+    "alerts": Family("counter", ("signature", "severity", "mode"), "Alerts opened, by their strongest signature"),
+    "alerts_open": Family("gauge", ("signature", "severity"), "Campaigns that are open and were alerted"),
+    "alert_time_to_detect_seconds": Family("histogram", (), "Event time from a campaign's first request to its alert"),
+    "decisions": Family("counter", ("action", "scope", "mode", "origin"), "Decisions published"),
+    "decisions_active": Family("gauge", ("action", "scope"), "Leases that stand"),
+    "decisions_vetoed": Family("counter", ("reason",), "Times that policy or an operator held a decision back"),
+    "blast_radius_ratio": Family("gauge", ("tenant",), "Accounts contained, of those that acted in 24 h"),
+    "blast_radius_cap_hits": Family("counter", (), "Times that a cap held a decision back"),
+    "decision_publish_seconds": Family("histogram", (), "From a decision's making until it is committed"),
+    "config_info": Family("gauge", ("hash",), "The settings that outcomes depend on"),
+    "build_info": Family("gauge", ("version",), "The program"),
+    "fingerprint_key_info": Family("gauge", ("key_id",), "A digest of the fingerprint key"),
+    "ready": Family("gauge", (), "1 where this worker is ready"),
+}
+STORES: Final = ("accounts", "links")
+OPERATIONAL: Final = ("operational_cap", "operational_storm")
+VETOES: Final = ("allowlist", "approval", "cap", "kill_switch", "lifted", "stale", "tier")
+
+
+class WorkerCollector(Collector):
+    """Reads a worker process."""
+
+    def __init__(self, process: Process) -> None:
+        """Read `process` at every scrape."""
+        self.process = process
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield every family, those without samples too."""
+        made = {name: KINDS[f.kind](PREFIX + name, f.help, labels=f.labels) for name, f in FAMILIES.items()}
+        for name, labels, value in samples(self.process):
+            if isinstance(value, Histogram):
+                made[name].add_metric(labels, buckets=value.cumulative(), sum_value=value.total)
+            elif isinstance(value, tuple):
+                made[name].add_metric(labels, count_value=value[0], sum_value=value[1])
+            else:
+                made[name].add_metric(labels, value)
+        return made.values()
+
+
+Measured = tuple[str, tuple[str, ...], Any]  # family, values of its labels, number
+
+
+def registry_of(process: Process) -> CollectorRegistry:
+    """A registry of this process alone."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(WorkerCollector(process))
+    return registry
+
+
+def samples(process: Process) -> Iterator[Measured]:
+    """Every sample of this moment."""
+    tally = process.tally
+    yield "config_info", (process.config_hash,), 1
+    yield "build_info", (__version__,), 1
+    yield "fingerprint_key_info", (process.key_digest,), 1
+    yield "ready", (), int(not waiting_for(process))
+    yield from _counted("events", tally.events)
+    yield "raw_content_rejected", (), tally.dead["raw_content"]
+    yield from _counted("events_dead_letter", {(r,): tally.dead[r] for r in get_args(RejectReason)})
+    yield "late_events", (), tally.refused["late"]
+    for role in process.roles:
+        yield "rebalance", (role.name,), tally.rebalances[role.name]
+        yield "event_processing_seconds", (role.name,), tally.work.get(role.name, Histogram(WORK_S))
+        if process.running and role.application.settled:
+            for at in role.application.readings():
+                if at.end is not None and at.position is not None:
+                    lag = max(0, at.end - at.position)
+                    yield "consumer_lag_records", (at.topic, str(at.partition)), lag
+    if any(role.name == "judge" for role in process.roles):
+        yield from _judged(process)
+
+
+def _from_zero(labels: Iterable[tuple[str, ...]], counts: Mapping[Any, int]) -> dict[tuple[str, ...], int]:
+    """Counts with their zeros: a rate over a series that begins with its first event would miss that one."""
+    return {**dict.fromkeys(labels, 0), **counts}
+
+
+def _counted(name: str, counts: Mapping[Any, int]) -> Iterator[Measured]:
+    for labels, number in sorted(counts.items()):
+        yield name, labels, number
+
+
+def _judged(process: Process) -> Iterator[Measured]:
+    tally, sessions = process.tally, process.sessions()
+    for signature in SIGNATURES:
+        timed = tally.signatures.get(signature.id)
+        if timed is not None:
+            yield "signature_seconds", (signature.id,), (timed.asked, timed.seconds)
+            yield "signature_score", (signature.id,), timed.score
+    mode = process.settings.mode
+    pages = [(s.id, severity) for s in SIGNATURES for severity in ("high", "critical")]
+    pages += [(page, "critical") for page in OPERATIONAL]
+    yield from _counted("alerts", _from_zero([(*page, mode) for page in pages], tally.alerts))
+    actions = [(action, "account", mode, "detector") for action in ACTIONS]
+    yield from _counted("decisions", _from_zero(actions, tally.decisions))
+    yield "alert_time_to_detect_seconds", (), tally.detected
+    yield "decision_publish_seconds", (), tally.published
+    yield from _held(sessions)
+    for session in sessions:
+        yield from _of_tenant(session)
+
+
+def _of_tenant(session: Session) -> Iterator[Measured]:
+    judge, tenant = session.judge, session.place.tenant
+    active, _ = judge.coverage()
+    for signature in SIGNATURES:
+        yield "signature_active", (signature.id, tenant), int(signature.id in active)
+    watermark_ms = judge.buffer.watermark_ms()
+    if watermark_ms > 0:  # else no event has come
+        yield "watermark_timestamp_seconds", (tenant,), watermark_ms / 1000
+        if not all(source.ended for source in judge.buffer.sources.values()):
+            yield "event_time_lag_seconds", (tenant,), time.time() - watermark_ms / 1000
+    behind = session.next_offset > session.snapshot_offset
+    yield "checkpoint_age_seconds", (tenant,), time.monotonic() - session.durable_s if behind else 0.0
+    yield "blast_radius_ratio", (tenant,), caps_of(judge).contained_share
+
+
+def _held(sessions: list[Session]) -> Iterator[Measured]:
+    """What the judges hold together."""
+    opened: Counter[tuple[str, str]] = Counter()
+    leases: Counter[tuple[str, str]] = Counter()
+    vetoes = dict.fromkeys(VETOES, 0)
+    keys: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for judge in (session.judge for session in sessions):
+        cases = judge.cases
+        for campaign in cases.campaigns.values():
+            if campaign.revision and not campaign.closed:
+                opened[alerts.strongest(campaign) or "none", campaign.severity] += 1
+        leases.update((lease.decision.action, lease.decision.scope) for lease in cases.ledger.leases.values())
+        for reason, number in cases.ledger.vetoes.items():
+            vetoes[reason] = vetoes.get(reason, 0) + number
+        for store in STORES:
+            table = getattr(judge, store)
+            keys[store] += table.index.live()
+            sizes[store] += _bytes_of(table)
+    yield from _counted("alerts_open", opened)
+    yield from _counted("decisions_active", leases)
+    yield from _counted("decisions_vetoed", {(reason,): number for reason, number in vetoes.items()})
+    for store in STORES:
+        yield "state_keys", (store,), keys[store]
+        yield "state_bytes", (store,), sizes[store]
+    yield "state_evictions", (), sum(s.judge.accounts.evicted + s.judge.links.evicted for s in sessions)
+    yield "blast_radius_cap_hits", (), sum(s.judge.cases.ledger.cap_hits for s in sessions)
+
+
+def _bytes_of(table: AccountTable | LinkTable) -> int:
+    """Bytes of a table's used rows; its other arrays count whole."""
+    rows_max, used = table.index.rows_max, table.index.used
+    arrays = [array for part in (table, table.index) for array in _arrays(part)]
+    return sum(a.nbytes // rows_max * used if a.shape[0] == rows_max else a.nbytes for a in arrays)
+
+
+def _arrays(part: object) -> Iterator[npt.NDArray[Any]]:
+    for value in vars(part).values():
+        if isinstance(value, np.ndarray):
+            yield value
+        elif isinstance(value, Sample):
+            yield from value.arrays
+        elif isinstance(value, dict):
+            yield from value.values()
