@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from detector.cli.common import EXIT_USAGE, KEY_VARIABLE, fail, read_key, read_settings
-from detector.cli.live import Bootstrap, Config, Prefix, Set, begin_logging, finish, read_connection
+from detector.cli.live import Bootstrap, Config, Prefix, Set, begin_logging, connect, finish
 from detector.runtime.kafka import worker
 from detector.runtime.kafka.topics import begin_at_end
 from detector.vocabulary import Mode
@@ -31,10 +31,10 @@ def run(
     if not set(names) <= set(worker.ROLES):
         raise fail(f"--roles {roles!r}: expected some of {', '.join(worker.ROLES)}", code=EXIT_USAGE)
     settings = read_settings(config, [*(set_ or []), *([f'mode="{_mode_of(mode)}"'] if mode else [])])
-    connection = read_connection(config, bootstrap=bootstrap, prefix=prefix)
     key, development = read_key(key_file)
     if development:
         raise fail(f"no fingerprint key: set {KEY_VARIABLE} (64 hex digits) or --key-file", code=EXIT_USAGE)
+    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
     begin_logging(verbose=verbose)
 
     async def work() -> None:
