@@ -15,12 +15,13 @@ import ssl
 from typing import Any, Final
 
 from aiokafka import errors
-from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.conn import AIOKafkaConnection, collect_hosts
 
 from detector.records import DetectorError
 from detector.runtime.kafka.connection import Connection, client_arguments
 
 REACH_TIMEOUT_S: Final = 5.0
+CLOSE_TIMEOUT_S: Final = 0.5
 
 
 class ReachError(DetectorError):
@@ -53,9 +54,18 @@ def _why(wrong: BaseException, connection: Connection) -> str:
 
 
 async def _attempt(host: str, port: int, arguments: dict[str, Any]) -> None:
-    async with asyncio.timeout(REACH_TIMEOUT_S):
-        made = await create_conn(host, port, request_timeout_ms=int(REACH_TIMEOUT_S * 1000), **arguments)
-        made.close()
+    made = AIOKafkaConnection(host, port, request_timeout_ms=int(REACH_TIMEOUT_S * 1000), **arguments)
+    connected = False
+    try:
+        async with asyncio.timeout(REACH_TIMEOUT_S):
+            await made.connect()
+        connected = True
+    except (TimeoutError, errors.KafkaError):
+        connected = True
+        raise
+    finally:
+        if connected:  # else there is nothing to close
+            await asyncio.wait([made.close()], timeout=CLOSE_TIMEOUT_S)
 
 
 async def reach(connection: Connection) -> None:
