@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from detector.__main__ import app
 from detector.config import Settings
+from detector.hashing import DEVELOPMENT_KEY, key_digest
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.topics import create_topics
 from tests.integration import security
@@ -85,6 +86,15 @@ def test_a_run_with_the_documented_rights_finds_the_campaign(
             assert live.stop() == 0, live.said()
             assert SECRET not in live.log.read_text()
     assert outputs(owner)[0] == (recorded.replay / "alerts.jsonl").read_bytes()
+    lines = msgspec.json.decode(stillwatch("doctor", *config(security.ADMIN)))
+    found = {line["check"]: (line["level"], line["found"]) for line in lines}
+    assert found["group least-encode"] == found["group least-judge"] == ("ok", "0 records behind")
+    level, said = found["state of default"]
+    assert level == "warn"  # the workers ran in the mode enforce, the configuration is that of shadow
+    assert f"with key {key_digest(DEVELOPMENT_KEY)}, settings" in said
+    (tmp_path / "other.key").write_text("ab" * 32)
+    other = stillwatch("doctor", "--key-file", str(tmp_path / "other.key"), *config(security.ADMIN), code=4)
+    assert "use the fingerprint key that it was made with" in other
     alerts = msgspec.json.decode(stillwatch("alerts", "list", "--all", *config("oncall")))
     alert = next(a for a in alerts if a["kind"] == "campaign")
     label = ("alerts", "label", alert["alert_id"], "tp", "--by", "kim")

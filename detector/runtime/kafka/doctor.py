@@ -26,12 +26,13 @@ from detector.records import DetectorError
 from detector.runtime.kafka.connection import Connection, client_arguments
 from detector.runtime.kafka.publishing import Progress, ProgressError, read_progress
 from detector.runtime.kafka.reading import CONNECT_TIMEOUT_MS, bounds_of, make_consumer, places_of, read_one, read_topic
-from detector.runtime.kafka.topics import check_topics, tenants_of
+from detector.runtime.kafka.topics import check_topics, group_offsets, tenants_of
 from detector.snapshot import SnapshotError
 from detector.snapshot.state import MAGIC
 
 CLIENTS: Final = ("faust-streaming", "mode-streaming", "aiokafka", "kafka-python", "crc32c", "cramjam")
 NEEDED: Final = ("faust-streaming", "aiokafka", "kafka-python")
+KAFKA_TRIED: Final = (4, 1)
 CLOCK_WARN_MS, CLOCK_FAIL_MS = 2_000, 30_000
 LAG_WARN: Final = 100_000
 DISK_WARN_BYTES, DISK_FAIL_BYTES = 4 << 30, 512 << 20
@@ -73,11 +74,12 @@ def _admin(connection: Connection) -> Any:
 
 def _brokers(connection: Connection) -> Iterator[Line]:
     with _admin(connection) as admin:
-        brokers = admin.describe_cluster()["brokers"]
-        levels = admin.describe_features()["finalized_features"]
-    feature = next((f for name, f in levels.items() if name == "metadata.version"), None)
-    also = f", metadata.version {feature['max_version_level']}" if feature else ""
-    yield Line("brokers", "ok", f"{len(brokers)} at {connection.bootstrap}, {connection.security_protocol}{also}")
+        brokers = [broker["broker_id"] for broker in admin.describe_cluster()["brokers"]]
+        found = {tuple(admin.get_broker_version_data(broker).broker_version) for broker in brokers}
+    versions = ", ".join(".".join(map(str, numbers)) for numbers in sorted(found))
+    said = f"{len(brokers)} at {connection.bootstrap}, {connection.security_protocol}, Kafka {versions}"
+    old = min(found) < KAFKA_TRIED
+    yield Line("brokers", "warn" if old else "ok", said, "older than what this release is tried with" if old else "")
 
 
 def _libraries() -> Iterator[Line]:
@@ -130,7 +132,7 @@ def _groups(connection: Connection) -> Iterator[Line]:
     for role, topic in (("encode", "access"), ("judge", "frames")):
         group, name = f"{connection.group}-{role}", f"group {connection.group}-{role}"
         with _admin(connection) as admin:
-            committed = admin.list_group_offsets([group]).get(group) or {}
+            committed = group_offsets(admin, group) or {}
         with closing(make_consumer(connection)) as consumer:
             bounds = bounds_of(consumer, places_of(consumer, connection.topic(topic)))
         if not committed:
