@@ -44,6 +44,8 @@ def exits() -> Iterator[None]:
     """Make a message and an exit code of what goes wrong inside."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # who read our output has enough: the command line ends quietly by itself
     except InputError as wrong:
         raise fail(printable(str(wrong)), code=EXIT_INPUT) from wrong
     except (ConfigError, SchemaError) as wrong:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaError
 
 from detector import __version__
@@ -25,12 +25,21 @@ from detector.hashing import key_digest
 from detector.records import DetectorError
 from detector.runtime.kafka.connection import Connection, client_arguments
 from detector.runtime.kafka.publishing import Progress, ProgressError, read_progress
-from detector.runtime.kafka.reading import CONNECT_TIMEOUT_MS, bounds_of, make_consumer, places_of, read_one, read_topic
+from detector.runtime.kafka.reading import (
+    CONNECT_TIMEOUT_MS,
+    bounds_of,
+    make_consumer,
+    newest,
+    places_of,
+    read_one,
+    read_topic,
+)
 from detector.runtime.kafka.topics import check_topics, group_offsets, tenants_of
 from detector.snapshot import SnapshotError
 from detector.snapshot.state import MAGIC
 
 CLIENTS: Final = ("faust-streaming", "mode-streaming", "aiokafka", "kafka-python", "crc32c", "cramjam")
+ROLES: Final = ("encode", "judge")
 NEEDED: Final = ("faust-streaming", "aiokafka", "kafka-python")
 KAFKA_TRIED: Final = (4, 1)
 CLOCK_WARN_MS, CLOCK_FAIL_MS = 2_000, 30_000
@@ -57,6 +66,7 @@ def examine(connection: Connection, settings: Settings, *, key: bytes | None) ->
         ("topics", lambda: _topics(connection, settings)),
         ("tenants", lambda: _tenants(connection, settings)),
         ("clock", lambda: _clock(connection)),
+        ("schemas", lambda: _schemas(connection)),
         ("groups", lambda: _groups(connection)),
         ("state", lambda: _state(connection, settings, key)),
         ("disk", lambda: _disk(connection)),
@@ -114,10 +124,7 @@ def _tenants(connection: Connection, settings: Settings) -> Iterator[Line]:
 
 def _clock(connection: Connection) -> Iterator[Line]:
     """The brokers' clock is seen in the newest record that they stamped themselves."""
-    with closing(make_consumer(connection)) as consumer:
-        bounds = bounds_of(consumer, places_of(consumer, connection.topic("access")))
-    newest = [read_one(connection, p.topic, partition=p.partition, offset=stop - 1) for p, (_, stop) in bounds.items()]
-    stamps = [record.timestamp for record in newest if record is not None and record.timestamp_type == 1]
+    stamps = [record.timestamp for record in newest(connection, "access") if record.timestamp_type == 1]
     if not stamps:
         yield Line("clock", "ok", "the access topic has no record yet that the brokers stamped")
         return
@@ -128,27 +135,46 @@ def _clock(connection: Connection) -> Iterator[Line]:
     yield Line("clock", level, f"the newest access record is {when}", advice)
 
 
+def _schemas(connection: Connection) -> Iterator[Line]:
+    """Our own records' versions, and those of the newest ones on their topics."""
+    for topic, ours in (("alerts", "alert.v1"), ("decision-log", "decision.v1")):
+        found = {_version_of(record.value) for record in newest(connection, topic) if record.value is not None}
+        other = ", ".join(sorted(found - {ours}))
+        advice = "another release writes there, or alerts go out in another form" if other else ""
+        yield Line(f"schema of {topic}", "warn" if other else "ok", other or f"{ours}, as this release writes", advice)
+
+
+def _version_of(raw: bytes) -> str:
+    try:
+        said = msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return "no JSON"
+    return str(said.get("schema_version", "none")) if isinstance(said, dict) else "no object"
+
+
 def _groups(connection: Connection) -> Iterator[Line]:
-    for role, topic in (("encode", "access"), ("judge", "frames")):
-        group, name = f"{connection.group}-{role}", f"group {connection.group}-{role}"
-        with _admin(connection) as admin:
-            committed = group_offsets(admin, group) or {}
-        with closing(make_consumer(connection)) as consumer:
-            bounds = bounds_of(consumer, places_of(consumer, connection.topic(topic)))
-        if not committed:
-            yield Line(name, "warn", "has committed nothing yet", "`stillwatch run` begins it")
-            continue
-        offsets = {place: max(said.offset, 0) for place, said in committed.items()}
-        lag = sum(stop - max(offsets.get(place, first), first) for place, (first, stop) in bounds.items())
-        lost = sum(max(first - offsets.get(place, first), 0) for place, (first, _) in bounds.items())
-        if lost:
-            yield Line(
-                name, "fail", f"{lost} records went before they were read", "keep the topic longer than an outage"
-            )
-        elif lag > LAG_WARN:
-            yield Line(name, "warn", f"{lag:,} records behind", "add workers, or wait if a backlog is being read")
-        else:
-            yield Line(name, "ok", f"{lag:,} records behind")
+    begun = f"{connection.group}-"
+    with _admin(connection) as admin, closing(make_consumer(connection)) as consumer:
+        known = {group["group_id"] for group in admin.list_groups() if group["group_id"].startswith(begun)}
+        for group in sorted(known | {f"{begun}{role}" for role in ROLES}):
+            yield _group(group, group_offsets(admin, group) or {}, consumer)
+
+
+def _group(group: str, committed: dict[TopicPartition, Any], consumer: Any) -> Line:
+    check = f"group {group}"
+    if not committed:
+        return Line(check, "warn", "has committed nothing yet", "`stillwatch run` begins it")
+    topics = sorted({place.topic for place in committed})
+    bounds = bounds_of(consumer, [place for topic in topics for place in places_of(consumer, topic)])
+    offsets = {place: max(said.offset, 0) for place, said in committed.items()}
+    lag = sum(stop - max(offsets.get(place, first), first) for place, (first, stop) in bounds.items())
+    lost = sum(max(first - offsets.get(place, first), 0) for place, (first, _) in bounds.items())
+    if lost:
+        return Line(
+            check, "fail", f"{lost:,} records went before they were read", "keep the topic longer than an outage"
+        )
+    late = lag > LAG_WARN
+    return Line(check, "warn" if late else "ok", f"{lag:,} records behind", "add workers, or wait" if late else "")
 
 
 def _progress(connection: Connection) -> dict[int, Progress]:

@@ -21,6 +21,7 @@ CONNECT_TIMEOUT_MS: Final = 10_000
 POLL_MS: Final = 500
 STALL_S: Final = 30.0
 RECORDS_MAX: Final = 5_000
+LOOK_BACK: Final = 16  # the last offsets may be markers of transactions
 
 Ranges = Mapping[TopicPartition, tuple[int, int]]
 
@@ -94,6 +95,17 @@ def read_one(connection: Connection, topic: str, *, partition: int, offset: int)
             return None
         found = read_ranges(consumer, {place: (offset, offset + 1)})
         return next(found, None)
+
+
+def newest(connection: Connection, topic: str) -> list[Any]:
+    """The newest committed record of each partition of one of our topics, where its last offsets have one."""
+    found: dict[int, Any] = {}
+    with closing(make_consumer(connection)) as consumer:
+        bounds = bounds_of(consumer, places_of(consumer, connection.topic(topic)))
+        ranges = {place: (max(first, stop - LOOK_BACK), stop) for place, (first, stop) in bounds.items()}
+        for record in read_ranges(consumer, ranges):
+            found[record.partition] = record
+    return list(found.values())
 
 
 def follow(connection: Connection, topic: str, *, from_beginning: bool = False) -> Iterator[Any]:
