@@ -16,6 +16,7 @@ from detector.runtime.kafka import orders_out, views
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.reading import follow
 from detector.runtime.printing import printable
+from detector.runtime.sources import InputError
 from detector.vocabulary import Severity
 
 alerts = typer.Typer(help="Alerts: read them, say what they were, close them.", no_args_is_help=True)
@@ -135,6 +136,8 @@ def resolve(
     connection = connect(config, bootstrap=bootstrap, prefix=prefix)
     with exits():
         found = views.find_alert(connection, alert_id)
+        if found.kind != "campaign":
+            raise InputError(f"alert {alert_id} is {found.kind}: only a campaign's case can be resolved")
         record = Command(
             command="resolve",
             tenant=found.entity.tenant,

@@ -105,6 +105,7 @@ def _dossier_row(found: views.Dossier, at_ms: int) -> Row:
     held = found.held
     decision = held.decision if held is not None else None
     acts = decision is not None and decision.state == "active" and decision.effective_at <= at_ms < decision.expires_at
+    switched_off = found.control is not None and found.control.enforcement != "on"
     topic: dict[str, Any] = {"state": "absent"}
     if held is not None:
         state = "tombstone" if decision is None else decision.state
@@ -114,7 +115,7 @@ def _dossier_row(found: views.Dossier, at_ms: int) -> Row:
     named = ("alert_id", "revision", "status", "severity", "title", "signature_ids")
     return {
         "key": orjson.loads(found.key),
-        "acts_now": acts,
+        "acts_now": acts and not switched_off,
         "kill_switch": orjson.loads(encode(found.control)) if found.control is not None else None,
         "topic": topic,
         "decision": _row(decision) if decision is not None else None,

@@ -103,7 +103,7 @@ def write_one(row: Row, output: Listing) -> None:
     """Write one record whole: its fields line by line for people."""
     if output is Listing.human:
         for path, value in _flat(row, ""):
-            print(f"{path:<28} {printable(str(value))}")
+            print(f"{path:<28} {printable('-' if value is None else str(value))}")
     elif output is Listing.csv:
         sys.stdout.write(csv_line(["field", "value"]) + "".join(csv_line(item) for item in _flat(row, "")))
     else:

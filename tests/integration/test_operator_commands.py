@@ -104,6 +104,9 @@ def test_alerts_are_listed_shown_labelled_and_resolved(published: Published) -> 
     ((key, command),) = written(published.connection, "commands", "command")
     assert orjson.loads(key) == ["default", "campaign", campaign.entity.value]
     assert (command["command"], command["alert_id"], command["reason"]) == ("resolve", campaign.alert_id, "a test")
+    other = next(a for a in latest.values() if a.kind == "operational")
+    for verb in (("alerts", "resolve"), ("decisions", "approve")):
+        assert f"alert {other.alert_id} is operational" in stillwatch(*verb, other.alert_id, *WHY, *place, code=3)
     assert "no alert nobody on" in stillwatch("alerts", "label", "nobody", "tp", "--by", "kim", *place, code=3)
     assert len(read_topic(published.connection, "labels")) == 2
     stillwatch("alerts", "label", campaign.alert_id, "wrong", "--by", "kim", *place, code=2)
