@@ -26,7 +26,7 @@ for verb in (demo, replay, explain, validate, fingerprint, generate, evaluate, s
     app.command()(verb)
 
 # The verbs that talk to Kafka need the extra `kafka`; without it they say so.
-LIVE = ("run", "topics", "produce", "dev")
+LIVE = ("run", "topics", "produce", "alerts", "decisions", "allow", "dlq", "doctor", "dev")
 
 
 def _without_kafka() -> None:
@@ -36,7 +36,11 @@ def _without_kafka() -> None:
 
 for name in LIVE:
     if find_spec("aiokafka") is not None:
-        app.command(name)(getattr(import_module(f"detector.cli.{name}"), name))
+        made = getattr(import_module(f"detector.cli.{name}"), name)
+        if isinstance(made, typer.Typer):
+            app.add_typer(made, name=name)
+        else:
+            app.command(name)(made)
     else:
         app.command(name, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(_without_kafka)
 

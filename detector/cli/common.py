@@ -6,6 +6,7 @@ Limits: secrets come from the environment or a file, and are never printed.
 """
 
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 
@@ -72,6 +73,17 @@ def read_key(key_file: Path | None) -> tuple[bytes, bool]:
     if len(key) != KEY_BYTES:
         raise fail(f"{place} must hold {2 * KEY_BYTES} hex digits", code=EXIT_USAGE)
     return key, False
+
+
+_UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def duration_ms(text: str, *, option: str) -> int:
+    """Read a duration such as 90s, 15m, 4h or 2d; anything else ends the program with 2."""
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
+    if found is None:
+        raise fail(f"{option} {text!r} must be a number and one of s, m, h, d, such as 15m", code=EXIT_USAGE)
+    return int(found[1]) * _UNITS_MS[found[2]]
 
 
 def warn_development_key() -> None:

@@ -11,7 +11,7 @@ from detector.cli.common import EXIT_INPUT, EXIT_USAGE, errors, fail, read_key
 from detector.hashing import key_digest
 from detector.records import DetectorError, SchemaError, parse_time
 from detector.runtime.explain import as_of, explain_account, explain_alert, explain_event, read_run
-from detector.runtime.summary import clean
+from detector.runtime.printing import clean
 
 
 class What(StrEnum):

@@ -9,9 +9,10 @@ import numpy as np
 import typer
 
 from detector.cli.common import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_USAGE, KEY_VARIABLE, Format, fail, read_key
+from detector.cli.inputs import resolved
 from detector.fingerprint import Content
 from detector.runtime.feed import with_fingerprints
-from detector.runtime.sources import InputError, check_input, decode_block, open_input
+from detector.runtime.sources import TOPIC_SCHEME, InputError, Opener, check_input, decode_block
 from detector.runtime.writer import EventWriter, OutputError
 
 
@@ -24,9 +25,11 @@ def fingerprint(
     key_file: Annotated[
         Path | None, typer.Option("--key-file", metavar="K", help=f"File with 64 hex digits; else {KEY_VARIABLE}.")
     ] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings, TOML: how a topic's brokers are reached.")] = None,
 ) -> None:
     """Turn raw content into the contract's fingerprints and drop the text."""
     del form
+    inputs, opener = resolved(inputs, config=config)
     key, development = read_key(key_file)
     if development:
         _say(
@@ -34,10 +37,10 @@ def fingerprint(
             f"fingerprints from guessed text. Set {KEY_VARIABLE} or --key-file for anything but a trial."
         )
     try:
-        for name in inputs:
+        for name in (n for n in inputs if not n.startswith(TOPIC_SCHEME)):
             check_input(name)
         with EventWriter(out) as writer:
-            texts, rejects = _convert(inputs, writer, key=key)
+            texts, rejects = _convert(inputs, opener, writer, key=key)
     except (InputError, OutputError) as wrong:
         raise fail(str(wrong), code=EXIT_INPUT if isinstance(wrong, InputError) else EXIT_USAGE) from wrong
     except KeyboardInterrupt:
@@ -56,12 +59,12 @@ def text_rows(content: Content) -> int:
     return int(np.logical_or.reduce([part.is_valid().to_numpy(zero_copy_only=False) for part in content]).sum())
 
 
-def _convert(inputs: list[str], writer: EventWriter, *, key: bytes) -> tuple[int, Counter[str]]:
+def _convert(inputs: list[str], opener: Opener, writer: EventWriter, *, key: bytes) -> tuple[int, Counter[str]]:
     """Write the events of all inputs; returns how many carried text, and the rejects by reason."""
     texts = 0
     rejects: Counter[str] = Counter()
     for name in inputs:
-        for block in open_input(name):
+        for block in opener(name):
             decoded = decode_block(block)
             batch = decoded.batch
             if decoded.content is not None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from detector.cli.live import Bootstrap, Config, Prefix, finish, read_connection
+from detector.cli.live import Bootstrap, Config, Prefix, connect, finish
 from detector.runtime.kafka import produce as engine
 
 
@@ -17,7 +17,7 @@ def produce(
     prefix: Prefix = None,
 ) -> None:
     """Put a log file's records on the access topic, as a gateway would."""
-    connection = read_connection(config, bootstrap=bootstrap, prefix=prefix)
+    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
     done = finish(engine.produce(connection, file, rate=rate, end=end))
     left = f", {done.left_out} over-long or damaged lines left out" if done.left_out else ""
     typer.echo(f"{done.records} records sent to {connection.topic('access')}{left}")

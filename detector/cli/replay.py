@@ -19,31 +19,24 @@ from detector.cli.common import (
     EXIT_USAGE,
     Format,
     Output,
+    duration_ms,
     errors,
     fail,
     read_key,
     read_settings,
     warn_development_key,
 )
+from detector.cli.inputs import resolved
 from detector.cli.progress import ProgressLine
 from detector.records import SchemaError, parse_time
 from detector.runtime import replay as engine
 from detector.runtime.feed import ALWAYS
 from detector.runtime.outcome import Result
+from detector.runtime.printing import clean
 from detector.runtime.sources import InputError
-from detector.runtime.summary import clean, print_scores, print_summary
+from detector.runtime.summary import print_scores, print_summary
 from detector.runtime.verify import SHOWN_MAX, differences, read_alerts
 from detector.tuning.scoring import LabelsError, read_labels, score_run
-
-_UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-
-def _duration_ms(text: str, *, option: str) -> int:
-    """Read a duration such as 90s, 15m, 4h or 2d; anything else ends the program with 2."""
-    found = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
-    if found is None:
-        raise fail(f"{option} {text!r} must be a number and one of s, m, h, d, such as 15m", code=EXIT_USAGE)
-    return int(found[1]) * _UNITS_MS[found[2]]
 
 
 def _speed(text: str) -> float | None:
@@ -148,7 +141,7 @@ def _check_inputs(inputs: list[str], *, labels: Path | None, fired: Path | None,
 
 def replay(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="IN", help="JSONL (.gz, .zst), Parquet, or - for JSONL on stdin")
+        list[str], typer.Argument(metavar="IN", help="JSONL (.gz, .zst), Parquet, - for JSONL on stdin, or kafka://")
     ],
     out: Annotated[Path, typer.Option(help="directory for the results")],
     config: Annotated[Path | None, typer.Option(help="settings, TOML")] = None,
@@ -175,6 +168,7 @@ def replay(
     del format_  # access.v1 is the only format so far, and its containers show by themselves
     settings = read_settings(config, [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])])
     key, development = read_key(key_file)
+    inputs, opener = resolved(inputs, config=config)
     _check_inputs(inputs, labels=labels, fired=verify_against, operators=operators)
     if fail_if is not None:
         _gate_of(fail_if)
@@ -190,12 +184,13 @@ def replay(
             window_ms=_window_ms(since, until),
             speed=_speed(speed),
             operators=operators,
-            approve_after_ms=_duration_ms(approve_after, option="--approve-after") if approve_after else -1,
+            approve_after_ms=duration_ms(approve_after, option="--approve-after") if approve_after else -1,
             progress=line,
             command=sys.argv[1:],
+            opener=opener,
         )
         if labels is not None and not result.interrupted:
-            score_run(out, labels=labels, inputs=inputs, key=key)
+            score_run(out, labels=labels, inputs=inputs, key=key, opener=opener)
     except (InputError, LabelsError) as wrong:
         raise fail(str(wrong), code=EXIT_INPUT) from wrong
     except OSError as wrong:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_USAGE, KEY_VARIABLE, fail, read_key, read_settings
-from detector.cli.live import Bootstrap, Config, Prefix, Set, read_connection
+from detector.cli.live import Bootstrap, Config, Prefix, Set, connect
 from detector.config import ConfigError
 from detector.runtime import logs
 from detector.runtime.kafka import worker
@@ -41,11 +41,11 @@ def run(
     if not set(names) <= set(worker.ROLES):
         raise fail(f"--roles {roles!r}: expected some of {', '.join(worker.ROLES)}", code=EXIT_USAGE)
     settings = read_settings(config, [*(set_ or []), *([f'mode="{_mode_of(mode)}"'] if mode else [])])
-    connection = read_connection(config, bootstrap=bootstrap, prefix=prefix)
     key, development = read_key(key_file)
     if development:
         raise fail(f"no fingerprint key: set {KEY_VARIABLE} (64 hex digits) or --key-file", code=EXIT_USAGE)
     listening = _read_http(config, http)
+    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
     logs.begin(log_format, verbose=verbose)
     try:
         asyncio.run(worker.run(names, connection, settings, key=key, http=listening, from_beginning=from_beginning))

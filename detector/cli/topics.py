@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from detector.cli.common import EXIT_GATE, EXIT_INFRASTRUCTURE, EXIT_USAGE, fail, read_settings
-from detector.cli.live import Bootstrap, Config, Prefix, Set, read_connection
+from detector.cli.live import Bootstrap, Config, Prefix, Set, connect
 from detector.runtime.kafka.topics import ACCESS_PARTITIONS, TopicError, check_topics, create_topics
 
 
@@ -22,7 +22,7 @@ def topics(
     if action not in ("create", "check"):
         raise fail(f"topics {action!r}: expected create or check", code=EXIT_USAGE)
     settings = read_settings(config, set_ or [])
-    connection = read_connection(config, bootstrap=bootstrap, prefix=prefix)
+    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
     try:
         if action == "create":
             made = create_topics(connection, settings, access_partitions=access_partitions, replication=replication)

@@ -1,6 +1,7 @@
 """`stillwatch validate`: fill rates, rejects by reason, coverage."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -9,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from detector.cli.common import EXIT_INPUT, Format, Output, fail
-from detector.runtime.sources import InputError, check_input
+from detector.cli.inputs import resolved
+from detector.runtime.sources import TOPIC_SCHEME, InputError, check_input
 from detector.runtime.validate import Report, survey
 from detector.signatures.registry import SIGNATURES
 
@@ -17,20 +19,22 @@ from detector.signatures.registry import SIGNATURES
 def validate(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="IN", help="Logs: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, or - for JSON lines."),
+        typer.Argument(metavar="IN", help="Logs: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, - for JSON lines, kafka://."),
     ],
     form: Annotated[Format, typer.Option("--format", help="Layout of the records.")] = Format.auto,
     sample: Annotated[
         int | None, typer.Option("--sample", min=1, metavar="N", help="Read only the first N records of each input.")
     ] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings, TOML: how a topic's brokers are reached.")] = None,
     output: Annotated[Output, typer.Option("-o", "--output", help="For people or for programs.")] = Output.human,
 ) -> None:
     """Say what a log holds: fields, rejects, time order, accounts, and which signatures will be off."""
     del form
+    names, opener = resolved(inputs, config=config)
     try:
-        for name in inputs:
+        for name in (n for n in names if not n.startswith(TOPIC_SCHEME)):
             check_input(name)
-        report = survey(inputs, sample=sample).report(SIGNATURES)
+        report = survey(names, sample=sample, opener=opener).report(SIGNATURES)
     except InputError as wrong:
         raise fail(str(wrong), code=EXIT_INPUT) from wrong
     if output is Output.json:

@@ -35,7 +35,7 @@ from detector.events import EventBatch
 from detector.fingerprint import Content, fingerprint
 from detector.frames import NUM, Frame, unwire, wire
 from detector.records import Reject
-from detector.runtime.sources import Block, decode_block, open_input, reject_record
+from detector.runtime.sources import Block, Opener, decode_block, open_input, reject_record
 
 AHEAD = 3
 BLOCKS_READ_AHEAD = 2
@@ -205,9 +205,9 @@ class _BlocksAhead(_Blocks):
 class _Input:
     """One input's blocks, some of them in flight."""
 
-    def __init__(self, name: str, submit: Callable[..., "Future[Encoded]"], ahead: int) -> None:
+    def __init__(self, name: str, submit: Callable[..., "Future[Encoded]"], ahead: int, opener: Opener) -> None:
         self.name, self.submit, self.ahead = name, submit, ahead
-        self.blocks = _Blocks(open_input(name)) if ahead == 1 else _BlocksAhead(open_input(name))
+        self.blocks = _Blocks(opener(name)) if ahead == 1 else _BlocksAhead(opener(name))
         self.held = self.blocks.take(wait=True)
         self.flight: deque[tuple[int, int, Future[Encoded]]] = deque()
         self.start = self.held.first if self.held is not None else 0
@@ -311,6 +311,7 @@ def pieces(
     workers: int,
     window_ms: tuple[int, int] = ALWAYS,
     paced: Callable[[Piece], Iterable[Piece]] = _at_once,
+    opener: Opener = open_input,
 ) -> Iterator[Piece | str]:
     """Yield the ranges of all inputs, the input furthest behind first; an input's name when it has ended.
 
@@ -336,7 +337,7 @@ def pieces(
     opened: list[_Input] = []
     try:
         with _Interrupts() as interrupts:
-            opened.extend(_Input(name, submit, AHEAD * workers if workers > 1 else 1) for name in inputs)
+            opened.extend(_Input(name, submit, AHEAD * workers if workers > 1 else 1, opener) for name in inputs)
             live = list(opened)
             while live:
                 behind = min(live, key=lambda i: (i.end_ms, i.name))

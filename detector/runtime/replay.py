@@ -29,7 +29,7 @@ from detector.runtime.feed import ALWAYS, Piece, pieces
 from detector.runtime.operators_file import Recorded, read_operators
 from detector.runtime.outcome import FILES, Progress, Result, manifest, metrics
 from detector.runtime.pace import Pace
-from detector.runtime.sources import check_input
+from detector.runtime.sources import TOPIC_SCHEME, Opener, check_input, open_input
 from detector.vocabulary import Action
 
 
@@ -151,7 +151,7 @@ class _Run:
 
 
 def _refusal(refused: Refused, tenant: str) -> Reject:
-    table = refused.source.endswith(".parquet")
+    table = refused.source.endswith(".parquet") or refused.source.startswith(TOPIC_SCHEME)
     return Reject(
         source=refused.source,
         reason=refused.reason,
@@ -175,20 +175,24 @@ def replay(
     approve_after_ms: int = -1,
     progress: Callable[[Progress], None] = lambda _: None,
     command: Iterable[str] = (),
+    opener: Opener = open_input,
 ) -> Result:
     """Replay inputs into `out`; an interrupt is a result.
 
     `window_ms` keeps events in [start, end); `speed` is event time over clock time, None as fast as it goes;
     `operators` are recorded operators' records; every campaign is approved `approve_after_ms` after it was
-    detected, unless negative. Raises `InputError` where an input cannot be opened.
+    detected, unless negative; `opener` opens inputs that are no files. Raises `InputError` where an input cannot
+    be opened.
     """
-    for name in inputs:
+    for name in (n for n in inputs if not n.startswith(TOPIC_SCHEME)):
         check_input(name)  # before the results of an earlier run are overwritten
     orders = read_operators(operators, tenants=settings.tenants) if operators is not None else None
     out.mkdir(parents=True, exist_ok=True)
     run = _Run(inputs, out, settings, key=key, orders=orders, approve_ms=approve_after_ms)
     paced = {"paced": Pace(speed).parts} if speed is not None else {}
-    feed = pieces(inputs, key=key, tenants=settings.tenants, workers=workers, window_ms=window_ms, **paced)
+    feed = pieces(
+        inputs, key=key, tenants=settings.tenants, workers=workers, window_ms=window_ms, opener=opener, **paced
+    )
     try:
         interrupted = run.follow(feed, limit=limit, progress=progress)
         members = run.members()

@@ -1,6 +1,7 @@
 """Inputs: log files and standard input as blocks that any process can decode.
 
-Purpose: one way in for `.jsonl`, `.jsonl.gz`, `.jsonl.zst`, `.parquet` and `-`.
+Purpose: one way in for `.jsonl`, `.jsonl.gz`, `.jsonl.zst`, `.parquet` and `-`; topics, which
+need their own clients, come in as the same blocks by another `Opener`.
 Invariants: blocks come in file order and cut at line ends; what cannot be read becomes a
 reject of the block in which it stands, so nothing is lost silently. Every line belongs
 to one block, and its number is absolute.
@@ -11,14 +12,16 @@ line over `RECORD_BYTES_MAX` is dropped while it is read, never held whole.
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from detector.decode import Decoded, Reject, decode_table, decode_text
+from detector.decode import Decoded, Reject, decode_lines, decode_table, decode_text
 from detector.events import RECORD_BYTES_MAX
 from detector.records import DetectorError
 from detector.records import Reject as RejectRecord
@@ -28,29 +31,45 @@ from detector.runtime.sources_streams import Piece, pieces
 BLOCK_BYTES: Final = 1 << 23
 ENDINGS: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 STANDARD_INPUT: Final = "-"
+TOPIC_SCHEME: Final = "kafka://"
 
 
 class InputError(DetectorError):
     """An input cannot be opened at all: exit code 3."""
 
 
-class Block(NamedTuple):
-    """A run of lines or rows, raw.
+class Records(NamedTuple):
+    """Records of a topic's partition and their offsets: what they hold may have line ends of its own."""
 
-    `first` is the number of the first line (from 1) or row (from 0); `data` are whole lines
-    or a batch of rows; `share` of the input read up to here, None where its size is
+    values: list[bytes]
+    offsets: npt.NDArray[np.int64]
+
+
+class Block(NamedTuple):
+    """A run of lines, rows or records, raw.
+
+    `first` is the number of the first line (from 1) or row (from 0), or the first offset; `data` are whole
+    lines, a batch of rows, or a topic's records; `share` of the input read up to here, None where its size is
     unknown; `rejects` are those that the reader itself found, with absolute positions.
     """
 
     source: str
     first: int
-    data: bytes | pa.RecordBatch
+    data: bytes | pa.RecordBatch | Records
     share: float | None
     rejects: tuple[Reject, ...] = ()
 
 
+Opener = Callable[[str], Iterator[Block]]
+
+
 def decode_block(block: Block) -> Decoded:
-    """Decode a block, in any process: `positions` and rejects carry absolute line or row numbers."""
+    """Decode a block, in any process: `positions` and rejects carry absolute line or row numbers, or offsets."""
+    if isinstance(block.data, Records):
+        at = block.data.offsets
+        decoded = decode_lines(block.data.values)
+        rejects = [r._replace(position=int(at[r.position])) for r in decoded.rejects]
+        return decoded._replace(positions=at[decoded.positions], rejects=sorted(rejects, key=lambda r: r.position))
     text = isinstance(block.data, bytes)
     decoded = decode_text(block.data) if text else decode_table(block.data)
     rejects = [*block.rejects, *(r._replace(position=r.position + block.first) for r in decoded.rejects)]
@@ -76,8 +95,8 @@ def check_input(name: str) -> None:
     """Raise `InputError` where an input is missing, unreadable, a directory or of an unknown ending."""
     if name == STANDARD_INPUT:
         return
-    if name.startswith("kafka://"):
-        raise InputError(f"input {name}: topics are not read by this release; export the topic to a file first")
+    if name.startswith(TOPIC_SCHEME):
+        raise InputError("a topic is read by replay, validate and fingerprint only; export it to a file first")
     try:
         mode = Path(name).stat().st_mode
     except OSError as wrong:

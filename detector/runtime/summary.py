@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from detector.records import ACTIONS, Alert, Evidence, Fact, format_time
 from detector.runtime.outcome import FILES, Result
+from detector.runtime.printing import clean
 from detector.signatures.registry import BY_ID
 from detector.vocabulary import Action
 
@@ -40,15 +40,6 @@ _VETOES = {
     "kill_switch": "not decided because enforcement was switched off",
     "lifted": "left alone because an operator lifted their lease",
 }
-
-
-def clean(text: str) -> str:
-    r"""Make a string from a log safe to print: no control characters, no markup.
-
-    >>> clean("a\x1b[31mb[bold]")
-    'a�[31mb\\[bold]'
-    """
-    return escape("".join(c if c.isprintable() else "\ufffd" for c in text))
 
 
 def facts_of(item: Evidence) -> str:

@@ -19,7 +19,7 @@ from detector.decode import Decoded
 from detector.events import FIELDS, EventBatch
 from detector.hashing import DEVELOPMENT_KEY, digest64
 from detector.records import Coverage, Reject, SignatureOff, format_time
-from detector.runtime.sources import Block, decode_block, open_input, reject_record
+from detector.runtime.sources import Block, Opener, decode_block, open_input, reject_record
 
 LATENESS_MS: Final = 5_000
 POSITIONS_MAX: Final = 5
@@ -219,12 +219,12 @@ def coverage(fill: dict[str, float], signatures: Iterable[SignatureNeeds]) -> Co
     )
 
 
-def survey(names: Sequence[str], *, sample: int | None = None) -> Survey:
+def survey(names: Sequence[str], *, sample: int | None = None, opener: Opener = open_input) -> Survey:
     """Read all inputs, of each the first `sample` records where that is given. Raises `InputError`."""
     seen = Survey()
     for name in names:
         done = 0
-        for block in open_input(name):
+        for block in opener(name):
             decoded = decode_block(block)
             if sample is not None:
                 decoded = _head(decoded, sample - done)

@@ -16,7 +16,7 @@ head (msgpack) and raw little-endian parts: header, rows of a table, rows of a p
 """
 
 from detector.snapshot.changes import RowDigests, blank_digests, take_digests
-from detector.snapshot.reading import restore, restore_chain
+from detector.snapshot.reading import header_of, restore, restore_chain
 from detector.snapshot.state import DIGEST_BYTES, SnapshotError
 from detector.snapshot.writing import generation, snapshot
 
@@ -26,6 +26,7 @@ __all__ = [
     "SnapshotError",
     "blank_digests",
     "generation",
+    "header_of",
     "restore",
     "restore_chain",
     "snapshot",

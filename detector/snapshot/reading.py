@@ -242,13 +242,25 @@ def _derive(judge: Judge) -> None:
         table.touched[: touched.size], table.n_touched = touched, touched.size
 
 
-def _begin(body: _Body, *, settings: Settings, key: bytes, base: str, judge: Judge | None, store: Store | None) -> Any:
-    """Read a generation's header: the judge to be filled, and the pieces that follow."""
-    pieces = _pieces(body)
+def header_of(chunk: bytes) -> Header:
+    """Read who made a generation, and for what, out of its first chunk. Raises `SnapshotError`."""
+    try:
+        return _header(_pieces(_Body([chunk])))
+    except (msgspec.DecodeError, zstandard.ZstdError) as wrong:
+        raise SnapshotError(f"the snapshot's header does not decode: {wrong}") from wrong
+
+
+def _header(pieces: Iterator[_Piece]) -> Header:
     first = next(pieces, None)
     if first is None or first.kind != "header":
         raise SnapshotError(f"snapshot begins with {first and first.kind!r}, expected its header")
-    header = msgspec.msgpack.decode(first.parts[0], type=Header)
+    return msgspec.msgpack.decode(first.parts[0], type=Header)
+
+
+def _begin(body: _Body, *, settings: Settings, key: bytes, base: str, judge: Judge | None, store: Store | None) -> Any:
+    """Read a generation's header: the judge to be filled, and the pieces that follow."""
+    pieces = _pieces(body)
+    header = _header(pieces)
     _admit(header, settings, key, base)
     made = judge or Judge(header.tenant, header.sources, settings, store=store)
     for ours, theirs in zip(columns_said(tables_of(made)), header.columns, strict=True):

@@ -19,7 +19,7 @@ import pyarrow.parquet
 from detector.records import DetectorError, parse_time
 from detector.runtime.explain import read_run
 from detector.runtime.feed import with_fingerprints
-from detector.runtime.sources import decode_block, open_input
+from detector.runtime.sources import Opener, decode_block, open_input
 from detector.tuning.evaluate import Labels, Scores, evaluate, labels_from
 from detector.tuning.scores import SCOPE_COLUMNS
 
@@ -49,10 +49,17 @@ class Inputs:
     """A run's events, as often as they are asked for: batches of the columns that scoring needs."""
 
     def __init__(
-        self, names: Sequence[str], *, scopes: frozenset[str], first_ms: int, last_ms: int, key: bytes
+        self,
+        names: Sequence[str],
+        *,
+        scopes: frozenset[str],
+        first_ms: int,
+        last_ms: int,
+        key: bytes,
+        opener: Opener = open_input,
     ) -> None:
         """Events of `names` with first_ms <= event_time <= last_ms."""
-        self._names = names
+        self._names, self._opener = names, opener
         self._prints = bool(scopes & CONTENT_SCOPES)
         self._columns = [*_ALWAYS, *sorted({SCOPE_COLUMNS[scope] for scope in scopes} - set(_ALWAYS))]
         self._first_ms, self._last_ms, self._key = first_ms, last_ms, key
@@ -60,7 +67,7 @@ class Inputs:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Read the inputs from their start."""
         for name in self._names:
-            for block in open_input(name):
+            for block in self._opener(name):
                 decoded = decode_block(block)
                 batch = decoded.batch
                 if self._prints and decoded.content is not None:
@@ -71,7 +78,7 @@ class Inputs:
                 yield some.filter(inside)
 
 
-def score_run(folder: Path, *, labels: Path, inputs: Sequence[str], key: bytes) -> Scores:
+def score_run(folder: Path, *, labels: Path, inputs: Sequence[str], key: bytes, opener: Opener = open_input) -> Scores:
     """Score the run in `folder` and write the scores into its metrics.json; `inputs` empty: those of its manifest.
 
     Raises `LabelsError`, `InputError`, `SchemaError` or `OSError`.
@@ -86,6 +93,7 @@ def score_run(folder: Path, *, labels: Path, inputs: Sequence[str], key: bytes) 
         first_ms=parse_time(metrics["first_event"]),
         last_ms=parse_time(metrics["last_event"]),
         key=key,
+        opener=opener,
     )
     scores = evaluate(events, labels=truth, alerts=run.alerts, decisions=run.decisions, members=run.members)
     held.write_bytes(orjson.dumps({**metrics, "scores": scores}, option=orjson.OPT_INDENT_2))

@@ -3,15 +3,17 @@
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pytest
 
 from detector.config import Settings
 from detector.runtime.kafka.connection import Connection
+from detector.runtime.kafka.jars import BrokerError
 from detector.runtime.kafka.topics import create_topics
-from tests.integration import brokers
+from tests.integration import brokers, security
 from tests.integration.live import recorded_run
+from tests.integration.security import SecuredKafka
 
 SAID = pytest.StashKey[list[str]]()
 LEFT_OUT = pytest.StashKey[list[str]]()
@@ -31,16 +33,50 @@ def bootstrap(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         yield address
 
 
-@pytest.fixture
-def kafka(request: pytest.FixtureRequest, bootstrap: str | None) -> str:
-    """The address of a broker; the test fails where there is none, unless told `--no-broker`."""
-    if bootstrap is None:
+Provided = TypeVar("Provided")
+
+
+def _or_without(request: pytest.FixtureRequest, provided: Provided | None) -> Provided:
+    """What a test needs; it fails, or with `--no-broker` is left out, where that cannot be had."""
+    if provided is None:
         request.config.stash.setdefault(LEFT_OUT, []).append(request.node.nodeid)
         reason = "no Kafka: " + "; ".join(request.config.stash[SAID])
         if request.config.getoption("--no-broker"):
             pytest.skip(reason)
         pytest.fail(f"{reason}; --no-broker leaves these tests out", pytrace=False)
-    return bootstrap
+    return provided
+
+
+@pytest.fixture
+def kafka(request: pytest.FixtureRequest, bootstrap: str | None) -> str:
+    """The address of a broker; the test fails where there is none, unless told `--no-broker`."""
+    return _or_without(request, bootstrap)
+
+
+@pytest.fixture(scope="session")
+def secured_broker(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SecuredKafka | None]:
+    """A broker of our own with TLS, passwords and an authorizer: none that is named has those of our making."""
+    said: list[str] = request.config.stash.setdefault(SAID, [])
+    try:
+        made = security.make(tmp_path_factory.mktemp("secured"))
+        made.broker.start()
+    except BrokerError as wrong:
+        said.append(f"no broker with TLS: {wrong}")
+        yield None
+        return
+    said.append(f"broker from jars with TLS, passwords and ACLs: {made.broker.java}, jars from {made.broker.jars}")
+    try:
+        yield made
+    finally:
+        made.broker.stop()
+
+
+@pytest.fixture
+def secured(request: pytest.FixtureRequest, secured_broker: SecuredKafka | None) -> SecuredKafka:
+    """A broker with TLS; the test fails where there is none, unless told `--no-broker`."""
+    return _or_without(request, secured_broker)
 
 
 _NUMBERS = itertools.count(1)

@@ -42,7 +42,7 @@ def environment(*paths: Path) -> dict[str, str]:
 def stillwatch(*arguments: str, code: int = 0) -> str:
     """Run a verb to its end, in this process: a new one would take longer than most verbs."""
     done = CliRunner(env=environment()).invoke(app, arguments)
-    assert done.exit_code == code, done.output
+    assert done.exit_code == code, (done.output, done.exception)
     return done.output
 
 

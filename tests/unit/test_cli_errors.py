@@ -20,7 +20,7 @@ BAD = b"account_id,colour\na,blue\n"
         ((".", "--out", "run"), 3, r"input \. is a directory; name its files"),
         (("log.csv", "--out", "run"), 3, r"input log\.csv has an ending that says no format; expected one of \.jsonl"),
         (("no.parquet", "--out", "run"), 3, r"input no\.parquet does not begin as a Parquet file does"),
-        (("kafka://b:9092/t", "--out", "run"), 3, r"input kafka://b:9092/t: topics are not read by this release"),
+        (("kafka://b:9092/t?from=x", "--out", "run"), 3, r"from is neither an offset nor a time: time 'x'"),
         (("log.jsonl", "log.jsonl", "--out", "run"), 2, r"an input is named twice"),
         (("log.jsonl", "--out", "log.jsonl/run"), 4, r"log\.jsonl/run: Not a directory"),
         (("log.jsonl", "--out", "log.jsonl"), 4, r"log\.jsonl: File exists"),

@@ -5,8 +5,11 @@ the tests use the same code.
 Invariants: the broker listens on loopback only and never outlives the process that started
 it, however that ends: the shell that guards Java reads from it, and ends Java at the end
 of that input. Topics are never created by accident.
-Limits: one node, replication 1, no security; the data directory is its owner's.
-Source: Kafka's documentation of KRaft; Java's heap and collector are chosen small.
+Limits: one node, replication 1. Listeners with TLS and passwords are for trying clients out:
+the passwords stand in the data directory, which is its owner's, and in the arguments of
+Kafka's own format tool.
+Source: Kafka's documentation of KRaft, of its listeners and of SCRAM without ZooKeeper;
+Java's heap and collector are chosen small.
 """
 
 import os
@@ -14,9 +17,10 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from detector.runtime.kafka.jars import BrokerError, cache_directory, fetch_jars, find_java
 
@@ -44,10 +48,11 @@ _PROPERTIES: Final = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners={listeners},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={listeners}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL
 log.dirs={data}
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
@@ -62,6 +67,54 @@ auto.create.topics.enable=false
 message.max.bytes=16777216
 replica.fetch.max.bytes=16777216
 """
+# The plain listener stays, for the broker itself and whoever sets it up: as ANONYMOUS, who may do everything.
+_SECURED: Final = """
+ssl.keystore.type=PEM
+ssl.keystore.location={keystore}
+ssl.truststore.type=PEM
+ssl.truststore.location={truststore}
+listener.name.ssl.ssl.client.auth=required
+ssl.principal.mapping.rules=RULE:^.*CN=([^,]+).*$/$1/,DEFAULT
+listener.name.sasl_ssl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config={modules}.scram.ScramLoginModule required;
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={modules}.scram.ScramLoginModule required;
+listener.name.sasl_ssl.plain.sasl.jaas.config={modules}.plain.PlainLoginModule required {plain};
+"""
+_MODULES: Final = "org.apache.kafka.common.security"
+_AUTHORIZED: Final = """
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users={users}
+"""
+
+
+class Secured(NamedTuple):
+    """Two more listeners: SASL_SSL, where `users` (name to password) log in, and SSL, where certificates do.
+
+    `keystore` holds the broker's key (PKCS #8) and certificates, `truststore` the authorities of its clients, as
+    PEM. A certificate's user is its common name. With `superusers` nobody else may do what no ACL allows.
+    """
+
+    keystore: Path
+    truststore: Path
+    users: Mapping[str, str]
+    superusers: tuple[str, ...] | None = None
+
+    def properties(self) -> str:
+        """The broker's settings for it."""
+        plain = " ".join(f'user_{name}="{password}"' for name, password in self.users.items())
+        said = _SECURED.format(keystore=self.keystore, truststore=self.truststore, modules=_MODULES, plain=plain)
+        if self.superusers is None:
+            return said
+        return said + _AUTHORIZED.format(users=";".join(f"User:{name}" for name in ("ANONYMOUS", *self.superusers)))
+
+    def credentials(self) -> list[str]:
+        """The format tool's arguments that make the users known to SCRAM."""
+        return [
+            argument
+            for name, password in self.users.items()
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+            for argument in ("--add-scram", f'{mechanism}=[name="{name}",password="{password}"]')
+        ]
 
 
 def _free_ports(count: int) -> list[int]:
@@ -75,12 +128,15 @@ def _free_ports(count: int) -> list[int]:
 class Broker:
     """One Kafka process; start and stop it as often as needed, its data and port stay."""
 
-    def __init__(self, directory: Path, *, port: int | None = None) -> None:
+    def __init__(self, directory: Path, *, port: int | None = None, secured: Secured | None = None) -> None:
         """Prepare a broker in an empty directory. Raises `BrokerError` where Java or jars cannot be had."""
         java, self.java = find_java()
         jars, self.jars = fetch_jars(cache_directory())
-        controller, free = _free_ports(2)
-        self.port = port if port is not None else free
+        controller, free, sasl, mutual = _free_ports(4)
+        ports = {"PLAINTEXT": port if port is not None else free}
+        if secured is not None:
+            ports |= {"SASL_SSL": sasl, "SSL": mutual}
+        self.addresses = {protocol: f"127.0.0.1:{number}" for protocol, number in ports.items()}
         self.directory = directory
         self.log = directory / "broker.log"
         self._command = [str(java), *_JAVA_OPTIONS, "-cp", os.pathsep.join(map(str, jars))]
@@ -88,20 +144,21 @@ class Broker:
         self.pid = 0
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "log4j2.properties").write_text(_LOGGING.format(log=self.log))
-        properties = _PROPERTIES.format(port=self.port, controller=controller, data=directory / "data")
-        (directory / "server.properties").write_text(properties)
+        listeners = ",".join(f"{protocol}://{address}" for protocol, address in self.addresses.items())
+        properties = _PROPERTIES.format(listeners=listeners, controller=controller, data=directory / "data")
+        (directory / "server.properties").write_text(properties + (secured.properties() if secured else ""))
         if not (directory / "data" / "meta.properties").exists():
-            self._format()
+            self._format(secured.credentials() if secured else [])
 
     @property
     def bootstrap(self) -> str:
-        """Where clients connect."""
-        return f"127.0.0.1:{self.port}"
+        """Where clients connect without TLS."""
+        return self.addresses["PLAINTEXT"]
 
-    def _format(self) -> None:
+    def _format(self, credentials: list[str]) -> None:
         properties = str(self.directory / "server.properties")
         done = subprocess.run(  # noqa: S603 - the arguments are ours
-            [*self._command, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", properties],
+            [*self._command, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", properties, *credentials],
             capture_output=True,
             text=True,
             check=False,

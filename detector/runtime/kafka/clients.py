@@ -19,6 +19,9 @@ from detector.runtime.kafka.topics import FRAME_RECORD_BYTES_MAX
 
 READ_STALL_MS = 30_000
 LOOK_BACK = 256
+# A judge that dies inside a transaction hides what comes behind it, the kill switch too, until the brokers abort it:
+# at this age, looked for every ten seconds. Transactions take milliseconds, with chunks of a snapshot a second.
+TRANSACTION_TIMEOUT_MS = 15_000
 
 
 class ReadError(DetectorError):
@@ -33,6 +36,7 @@ def make_producer(connection: Connection, *, transactional_id: str | None = None
         acks="all",
         max_request_size=FRAME_RECORD_BYTES_MAX + (1 << 20),
         transactional_id=transactional_id,
+        transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
     )
 
 

@@ -5,7 +5,7 @@ line, as one frozen value; from it the arguments of aiokafka and of kafka-python
 Invariants: nothing here changes what the engine computes, so nothing of it is in the
 settings' hash. A secret is read when a client is made, is never part of a value that is
 printed, and comes from a file or the environment only.
-Limits: SASL by SCRAM or PLAIN, TLS by files in PEM form.
+Limits: SASL by SCRAM or PLAIN, TLS by files in PEM form. Host names are always checked.
 Source: the names of security protocols and mechanisms are Kafka's.
 """
 
@@ -22,6 +22,7 @@ from detector.config import ConfigError
 BOOTSTRAP_VARIABLE: Final = "STILLWATCH_BOOTSTRAP"
 PREFIX_VARIABLE: Final = "STILLWATCH_TOPIC_PREFIX"
 PASSWORD_VARIABLE: Final = "STILLWATCH_KAFKA_PASSWORD"  # noqa: S105 - the name of a variable
+KEY_PASSWORD_VARIABLE: Final = "STILLWATCH_KAFKA_KEY_PASSWORD"  # noqa: S105 - the same
 DEFAULT_PREFIX: Final = "stillwatch."
 
 Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
@@ -29,7 +30,11 @@ Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The `[kafka]` table. Times in milliseconds of wall clock unless said otherwise."""
+    """The `[kafka]` table. Times in milliseconds of wall clock unless said otherwise.
+
+    Without `ca_file` the system's authorities are trusted; `certificate_file` and `key_file` are ours, where the
+    brokers ask clients for a certificate; `key_password_file` opens an encrypted key.
+    """
 
     bootstrap: str = "127.0.0.1:9092"
     prefix: str = DEFAULT_PREFIX
@@ -40,6 +45,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ca_file: str = ""
     certificate_file: str = ""
     key_file: str = ""
+    key_password_file: str = ""
     group: str = "stillwatch"
     state_directory: str = "state"
     session_timeout_ms: int = 30_000
@@ -55,6 +61,8 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Check the relations between fields once."""
         if not self.bootstrap:
             raise ConfigError("kafka.bootstrap is empty; name HOST:PORT,...")
+        if "@" in self.bootstrap:  # what stands before it may be a password, so it is not repeated
+            raise ConfigError("kafka.bootstrap holds an @; name HOST:PORT,... and give kafka.username apart")
         for name in ("session_timeout_ms", "snapshot_interval_ms", "progress_interval_ms", "idle_ms", "align_ms"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"kafka.{name}={getattr(self, name):_} must be positive")
@@ -105,16 +113,26 @@ def connection_from(text: str, *, bootstrap: str | None = None, prefix: str | No
         raise ConfigError(f"settings: kafka: {wrong}") from wrong
 
 
+def _secret(field: str, path: str, variable: str) -> str:
+    """Read a secret from its file, else the environment; empty where neither has it. Raises `ConfigError`."""
+    if not path:
+        return os.environ.get(variable, "")
+    try:
+        return Path(path).read_text().rstrip("\r\n")
+    except OSError as wrong:
+        raise ConfigError(f"{field} {path}: {wrong.strerror or wrong}") from wrong
+    except UnicodeDecodeError:
+        raise ConfigError(f"{field} {path} is no text in UTF-8") from None  # the error holds the bytes
+
+
 def password_of(connection: Connection) -> str:
     """Read the password from its file, else the environment. Raises `ConfigError`."""
-    if connection.password_file:
-        try:
-            return Path(connection.password_file).read_text().rstrip("\n")
-        except OSError as wrong:
-            raise ConfigError(f"kafka.password_file {connection.password_file}: {wrong.strerror or wrong}") from wrong
-    password = os.environ.get(PASSWORD_VARIABLE, "")
+    password = _secret("kafka.password_file", connection.password_file, PASSWORD_VARIABLE)
     if not password:
-        raise ConfigError(f"kafka: {connection.sasl_mechanism} needs kafka.password_file or {PASSWORD_VARIABLE}")
+        raise ConfigError(
+            f"kafka: {connection.sasl_mechanism} needs a password: kafka.password_file, with something in it, "
+            f"or {PASSWORD_VARIABLE}"
+        )
     return password
 
 
@@ -124,10 +142,20 @@ def tls_context(connection: Connection) -> ssl.SSLContext | None:
         return None
     try:
         context = ssl.create_default_context(cafile=connection.ca_file or None)
-        if connection.certificate_file:
-            context.load_cert_chain(connection.certificate_file, connection.key_file or None)
     except (OSError, ssl.SSLError) as wrong:
-        raise ConfigError(f"kafka: certificates do not load: {wrong}; check ca_file, certificate_file") from wrong
+        place = f"kafka.ca_file {connection.ca_file}"
+        raise ConfigError(f"{place} does not load: {wrong}; it must hold certificates in PEM form") from wrong
+    if connection.certificate_file:
+        # Given as a value, also where there is none: else OpenSSL would ask for it on the terminal.
+        opens = _secret("kafka.key_password_file", connection.key_password_file, KEY_PASSWORD_VARIABLE)
+        try:
+            context.load_cert_chain(connection.certificate_file, connection.key_file or None, password=opens)
+        except (OSError, ssl.SSLError) as wrong:
+            place = f"kafka.certificate_file {connection.certificate_file}, key_file {connection.key_file}"
+            raise ConfigError(
+                f"{place}: certificate and key do not load: {wrong}; an encrypted key needs kafka.key_password_file "
+                f"or {KEY_PASSWORD_VARIABLE}"
+            ) from wrong
     return context
 
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import msgspec
-import pyarrow as pa
 from aiokafka import AIOKafkaProducer
 
 from detector.decode import decode_table
@@ -56,7 +55,7 @@ def key_of(line: bytes) -> bytes | None:
 def lines_of(path: str) -> Iterator[tuple[list[bytes], int]]:
     """Yield the lines of an input with the number of those that the reader refused. Raises `InputError`."""
     for block in open_input(path):
-        if isinstance(block.data, pa.RecordBatch):
+        if not isinstance(block.data, bytes):
             yield bytes(json_lines(decode_table(block.data).batch)).splitlines(), len(block.rejects)
         else:
             yield [line for line in block.data.split(b"\n") if line.strip()], len(block.rejects)

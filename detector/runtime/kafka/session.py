@@ -163,16 +163,20 @@ class Session:
     def settle(self, offset: int) -> None:
         """Change to the settings that hold from before the frame at `offset`: those of old, then our own."""
         while self.adopting and self.adopting[0].frame_offset <= offset:
-            self.judge.adopt(self.adopting.pop(0).settings)
+            self._adopt(self.adopting.pop(0).settings)
             self.judge.take_outputs()  # published with the record that says so
         if self.judge.settings != self.place.settings and offset >= self.published:
             step = Adopted(frame_offset=offset, settings=self.place.settings)
             self.progress = msgspec.structs.replace(self.progress, adopted=(*self.progress.adopted, step))
             at = {"partition": self.place.partition, "offset": offset}
             log.info("other settings from this frame on", extra={"action": "settings.adopted", **at})
-            self.judge.adopt(step.settings)
+            self._adopt(step.settings)
             self._collect(offset)
             self.urgent = bool(self.pending)
+
+    def _adopt(self, settings: Settings) -> None:
+        self.judge.adopt(settings)
+        self.past.anew = True
 
     def finish(self, batch: Batch, acknowledge: Acknowledge) -> None:
         """A batch is folded: remember how to acknowledge it, and let its bytes go."""

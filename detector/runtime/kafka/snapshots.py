@@ -96,19 +96,24 @@ async def fetch(
     return manifest, [paths[g.number] for g in manifest.chain]
 
 
+def read_manifest(raw: bytes | None, *, where: str) -> Manifest:
+    """Read a manifest. Raises `SnapshotError`."""
+    try:
+        manifest = msgspec.json.decode(raw or b"", type=Manifest)
+    except msgspec.DecodeError as wrong:
+        raise SnapshotError(f"manifest on {where} does not read: {wrong}") from wrong
+    if manifest.version != VERSION:
+        raise SnapshotError(
+            f"manifest on {where} has version {manifest.version}, this program reads {VERSION}: "
+            "run the program that wrote it, or start this tenant from an empty state"
+        )
+    return manifest
+
+
 async def _manifest(reader: AIOKafkaConsumer, stretch: TopicPartition, place: SnapshotPlace) -> Manifest:
     where = f"{stretch.topic}/{stretch.partition} at {place.manifest_offset}"
     async for record in read_stretch(reader, stretch, first=place.manifest_offset, stop=place.manifest_offset + 1):
-        try:
-            manifest = msgspec.json.decode(record.value, type=Manifest)
-        except msgspec.DecodeError as wrong:
-            raise SnapshotError(f"manifest on {where} does not read: {wrong}") from wrong
-        if manifest.version != VERSION:
-            raise SnapshotError(
-                f"manifest on {where} has version {manifest.version}, this program reads {VERSION}: "
-                "run the program that wrote it, or start this tenant from an empty state"
-            )
-        return manifest
+        return read_manifest(record.value, where=where)
     raise SnapshotError(f"{where}: there is no manifest")
 
 

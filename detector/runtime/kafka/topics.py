@@ -155,7 +155,7 @@ def _faults(spec: TopicSpec, partitions: int | None, found: dict[str, str]) -> t
     return tuple(faults)
 
 
-def _group_offsets(admin: KafkaAdminClient, group: str) -> Any:
+def group_offsets(admin: KafkaAdminClient, group: str) -> Any:
     """What a group has committed; a cluster that never had a group needs a moment to make room for one."""
     for _ in range(COORDINATOR_TRIES):
         try:
@@ -174,7 +174,7 @@ def begin_at_end(connection: Connection) -> None:
     group, topic = f"{connection.group}-encode", connection.topic("access")
     admin = _admin(connection)
     try:
-        if not _group_offsets(admin, group):
+        if not group_offsets(admin, group):
             (described,) = admin.describe_topics([topic])
             partitions = [TopicPartition(topic, p["partition_index"]) for p in described["partitions"]]
             admin.reset_group_offsets(group, dict.fromkeys(partitions, OffsetSpec.LATEST))

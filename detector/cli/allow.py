@@ -1,0 +1,154 @@
+"""`stillwatch allow add|remove|list|check`."""
+
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from detector.cli.common import EXIT_USAGE, fail
+from detector.cli.live import Bootstrap, Config, Prefix, connect, exits
+from detector.cli.orders import (
+    TENANT,
+    For,
+    Reason,
+    ScopeArgument,
+    Tenant,
+    Until,
+    ValueArgument,
+    expiry_ms,
+    now_ms,
+    said,
+)
+from detector.cli.output import Output, chosen, write_rows
+from detector.operators import AllowEntry
+from detector.records import decision_key, encode
+from detector.runtime.kafka import orders_out, views
+from detector.runtime.printing import printable
+from detector.signatures.registry import BY_ID
+
+allow = typer.Typer(help="The allow-list: exemptions, each with an owner and an end.", no_args_is_help=True)
+
+Signatures = Annotated[
+    list[str] | None, typer.Option("--signature", help="exempt only from what this one says; may be repeated")
+]
+COLUMNS = {
+    "state": "state",
+    "tenant": "tenant",
+    "scope": "scope",
+    "value": "value",
+    "signatures": "signatures",
+    "owner": "owner",
+    "expires": "expires_at",
+    "reason": "reason",
+}
+MATCHES = {"match": "match", "id": "id", "state": "state", "action": "action", "title": "title"}
+
+
+def _known(signatures: list[str] | None) -> tuple[str, ...]:
+    unknown = sorted(set(signatures or ()) - set(BY_ID))
+    if unknown:
+        raise fail(f"no signature {', '.join(unknown)}; there are: {', '.join(sorted(BY_ID))}", code=EXIT_USAGE)
+    return tuple(sorted(set(signatures or ())))
+
+
+@allow.command()
+def add(
+    scope: ScopeArgument,
+    value: ValueArgument,
+    owner: Annotated[str, typer.Option(help="who answers for it")],
+    reason: Reason,
+    for_: For = None,
+    until: Until = None,
+    signature: Signatures = None,
+    tenant: Tenant = TENANT,
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Exempt a key until a time; decisions that it covers are revoked at once."""
+    made: Any = {"tenant": tenant, "scope": scope, "value": value, "signatures": _known(signature)}
+    made |= {"owner": said(owner, option="--owner"), "reason": said(reason, option="--reason")}
+    entry = AllowEntry(**made, expires_at=expiry_ms(for_, until))
+    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
+    with exits():
+        orders_out.allow(connection, entry)
+    typer.echo(f"exempt: {scope} {printable(value)} of {printable(tenant)}")
+
+
+@allow.command()
+def remove(
+    scope: ScopeArgument,
+    value: ValueArgument,
+    tenant: Tenant = TENANT,
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Take an exemption back."""
+    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
+    with exits():
+        held = decision_key(tenant=tenant, scope=scope, value=value) in views.exemptions(connection)
+        orders_out.disallow(connection, tenant=tenant, scope=scope, value=value)
+    typer.echo(f"{'no longer exempt' if held else 'was not exempt'}: {scope} {printable(value)} of {printable(tenant)}")
+
+
+@allow.command("list")
+def list_(
+    every: Annotated[bool, typer.Option("--all", help="expired ones too")] = False,
+    output: Output = None,
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """List the exemptions that hold."""
+    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
+    with exits():
+        entries = views.exemptions(connection).values()
+    now = now_ms()
+    rows = [
+        {"state": "holds" if entry.expires_at > now else "expired", **orjson.loads(encode(entry))}
+        for entry in sorted(entries, key=lambda e: (e.expires_at, views.key_of(e)))
+        if every or entry.expires_at > now
+    ]
+    write_rows(rows, COLUMNS, chosen(output), nothing="no exemption holds")
+
+
+@allow.command()
+def check(
+    scope: ScopeArgument,
+    value: ValueArgument,
+    signature: Signatures = None,
+    tenant: Tenant = TENANT,
+    output: Output = None,
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Say what an exemption would cover: decisions under its key, and alerts that name it.
+
+    An organisation's or payment's exemption frees its accounts too; which those are the judge knows, not the topics.
+    """
+    made: Any = {"tenant": tenant, "scope": scope, "value": value, "signatures": _known(signature)}
+    entry = AllowEntry(**made, owner="", reason="", expires_at=0)
+    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
+    now = now_ms()
+    with exits():
+        held = views.exemptions(connection).get(views.key_of(entry))
+        decisions = views.board(connection).in_force(now)
+        alerts = views.alerts(connection).values()
+    rows = [
+        {"match": "exemption", "id": "", "state": "holds", "title": e.reason}
+        for e in (held,)
+        if e is not None and e.expires_at > now
+    ]
+    rows += [
+        {"match": "decision", "id": d.decision_id, "state": d.state, "action": d.action, "title": d.reason}
+        for d in decisions
+        if views.covers(entry, d)
+    ]
+    rows += [
+        {"match": "alert", "id": a.alert_id, "state": a.status, "action": a.recommended_action, "title": a.title}
+        for a in alerts
+        if views.touches(entry, a)
+    ]
+    write_rows(rows, MATCHES, chosen(output), nothing="nothing that the topics hold now")

@@ -1,0 +1,21 @@
+"""Inputs as verbs take them: files as they are named, topics as the ranges that they have now."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from detector.cli.common import EXIT_USAGE, fail
+from detector.runtime.sources import TOPIC_SCHEME, Opener, open_input
+
+
+def resolved(inputs: Sequence[str], *, config: Path | None) -> tuple[list[str], Opener]:
+    """The inputs' names, a topic's one for each partition, and how to open them."""
+    if not any(name.startswith(TOPIC_SCHEME) for name in inputs):
+        return list(inputs), open_input
+    if find_spec("aiokafka") is None:
+        raise fail("a topic as input needs the extra `kafka`: pip install 'stillwatch[kafka]'", code=EXIT_USAGE)
+    names: list[str]
+    opener: Opener
+    names, opener = import_module("detector.cli.live_inputs").with_topics(inputs, config=config)
+    return names, opener

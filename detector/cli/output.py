@@ -1,0 +1,122 @@
+"""How the verbs that list records print them: tables for people, JSON and CSV for programs."""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from detector.runtime.printing import csv_line, json_text, printable
+
+WIDTH_UNKNOWN = 200  # of a table that goes to a file
+
+
+class Listing(StrEnum):
+    """How records are written."""
+
+    human = "human"
+    json = "json"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+Output = Annotated[Listing | None, typer.Option("-o", "--output", help="else human on a terminal, and JSON when piped")]
+Row = Mapping[str, Any]
+
+
+def chosen(output: Listing | None, *, stream: bool = False) -> Listing:
+    """The form that was asked for, else the one that fits where the output goes."""
+    if output is not None:
+        return output
+    if sys.stdout.isatty():
+        return Listing.human
+    return Listing.jsonl if stream else Listing.json
+
+
+def field_of(row: Row, path: str) -> Any:
+    """A field by its dotted path, None where it is absent; lists become text.
+
+    >>> field_of({"entity": {"value": "c-1"}}, "entity.value"), field_of({}, "a.b")
+    ('c-1', None)
+    """
+    value: Any = row
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return json_text(value) if isinstance(value, Mapping) else value
+
+
+def console() -> Console:
+    """A console for tables and sentences: nothing in them is read as markup or highlighted."""
+    width = None if sys.stdout.isatty() else WIDTH_UNKNOWN
+    return Console(width=width, markup=False, emoji=False, highlight=False, soft_wrap=False)
+
+
+def confirmed(question: str, *, yes: bool) -> None:
+    """Ask on a terminal, unless told not to; a no ends the program."""
+    if not yes and sys.stdin.isatty():
+        typer.confirm(printable(question), abort=True)
+
+
+def write_rows(rows: Sequence[Row], columns: Mapping[str, str], output: Listing, *, nothing: str) -> None:
+    """Write records: `columns` maps headings to dotted paths for people and CSV; JSON has every field."""
+    if output is Listing.json:
+        sys.stdout.write(json_text(list(rows), indent=True) + "\n")
+    elif output is Listing.jsonl:
+        sys.stdout.write("".join(json_text(row) + "\n" for row in rows))
+    elif output is Listing.csv:
+        sys.stdout.write(csv_line(columns))
+        sys.stdout.write("".join(csv_line(field_of(row, path) for path in columns.values()) for row in rows))
+    elif not rows:
+        console().print(nothing)
+    else:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in columns:
+            table.add_column(heading, overflow="fold")
+        for row in rows:
+            cells = (field_of(row, path) for path in columns.values())
+            table.add_row(*(Text(printable("" if cell is None else str(cell))) for cell in cells))
+        console().print(table)
+
+
+def write_stream(rows: Iterable[Row], columns: Mapping[str, str], output: Listing) -> None:
+    """Write records as they come, each one at once."""
+    if output is Listing.csv:
+        sys.stdout.write(csv_line(columns))
+    for row in rows:
+        if output in (Listing.json, Listing.jsonl):
+            sys.stdout.write(json_text(row) + "\n")
+        elif output is Listing.csv:
+            sys.stdout.write(csv_line(field_of(row, path) for path in columns.values()))
+        else:
+            cells = (field_of(row, path) for path in columns.values())
+            sys.stdout.write("  ".join(printable(str(cell)) for cell in cells if cell is not None) + "\n")
+        sys.stdout.flush()
+
+
+def write_one(row: Row, output: Listing) -> None:
+    """Write one record whole: its fields line by line for people."""
+    if output is Listing.human:
+        for path, value in _flat(row, ""):
+            print(f"{path:<28} {printable('-' if value is None else str(value))}")
+    elif output is Listing.csv:
+        sys.stdout.write(csv_line(["field", "value"]) + "".join(csv_line(item) for item in _flat(row, "")))
+    else:
+        sys.stdout.write(json_text(row, indent=output is Listing.json) + "\n")
+
+
+def _flat(value: Any, path: str) -> Iterable[tuple[str, Any]]:
+    """The leaves of a record with their dotted paths; names are ours, but facts' may be anything."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _flat(item, f"{path}.{printable(str(name))}" if path else printable(str(name)))
+    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+        for number, item in enumerate(value):
+            yield from _flat(item, f"{path}[{number}]")
+    else:
+        yield path, " ".join(map(str, value)) if isinstance(value, list | tuple) else value
