@@ -5,7 +5,7 @@ PYTHON ?= python3
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types tidy check test laws integration chaos bench demo schemas lock clean
+.PHONY: help setup fmt lint types tidy check test laws integration chaos fuzz bench bench-live demo schemas lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,7 +45,15 @@ chaos: ## kill workers at random points, RUNS times from SEED on; a failure name
 	STILLWATCH_CHAOS_SEED=$(or $(SEED),1) STILLWATCH_CHAOS_RUNS=$(or $(RUNS),10) $(PY) -m pytest tests/integration/test_crashes.py -k killed
 
 bench: ## print ratios against a floor of the same run; FULL=1 for the sizes of the bars (an hour)
-	@set -e; for bench in tests/bench/bench_*.py; do $(PY) -m tests.bench.$$(basename $$bench .py) $(if $(FULL),--full); done
+	@set -e; for bench in $(filter-out %/bench_live.py,$(wildcard tests/bench/bench_*.py)); do $(PY) -m tests.bench.$$(basename $$bench .py) $(if $(FULL),--full); done
+
+bench-live: $(VENV)-bench ## print events/s, latency and lag of the live path beside others on the same topic; FULL=1 for full sizes
+	$(PY) -m tests.bench.bench_live --peers $(VENV)-bench/bin/python $(if $(FULL),--full)
+
+$(VENV)-bench: requirements-bench.lock
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --only-binary :all: --require-hashes -r requirements-bench.lock
+	touch $@
 
 demo: ## replay the committed sample log
 	$(VENV)/bin/stillwatch demo

@@ -5,18 +5,58 @@ a fetched batch some hundred thousand, with its assignment, acknowledgement and 
 Invariants: a message's offset is that of its last record; acknowledging it lets the commit
 pass over all of its offsets, once everything delivered before it is acknowledged too.
 What was fetched is delivered or fetched again, never skipped.
-Limits: overrides named internals of faust-streaming 0.15.3, which is pinned.
-Source: `faust.transport.consumer`, `faust.transport.drivers.aiokafka`.
+Limits: overrides named internals of faust-streaming 0.15.3 and aiokafka 0.14.0, which are pinned.
+Source: `faust.transport.consumer`, `faust.transport.drivers.aiokafka`, `aiokafka.consumer.fetcher`.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
-from faust.transport.drivers.aiokafka import Consumer, Transport
+from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, ConsumerMessage
 
 from detector.runtime.kafka.batches import Batch
+
+
+def _as_it_is(_tp: TP, record: Any) -> Any:
+    """Take the parser's own record: it has all that we read, and making another costs half of a fetch."""
+    return record
+
+
+def _lighten(fetcher: Fetcher) -> None:
+    """Have what was fetched, and is not read yet, unpacked without objects of aiokafka's interface."""
+    for result in fetcher._records.values():  # noqa: SLF001 - no way in that is public
+        if isinstance(result, FetchResult) and result.has_more():
+            result._partition_records._consumer_record = _as_it_is  # noqa: SLF001 - the same
+
+
+class BatchThread(AIOKafkaConsumerThread):
+    """Faust's fetching thread, whose records are the parser's own."""
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's
+        max_records: int | None = None,
+    ) -> Any:
+        """Take what is there, else wait for more: only between fetches can records be made light."""
+        fetcher = consumer._fetcher  # noqa: SLF001 - as Faust does
+        _lighten(fetcher)
+        fetched = await super()._fetch_records(consumer, active_partitions, timeout=0, max_records=max_records)
+        if fetched or not timeout or not self.consumer.flow_active:
+            return fetched
+        waiter = fetcher._create_fetch_waiter()  # noqa: SLF001 - as aiokafka itself waits
+        done, _ = await asyncio.wait([waiter], timeout=timeout)
+        if not done:
+            waiter.cancel()
+            return {}
+        waiter.result()  # raises where we may not read
+        _lighten(fetcher)
+        return await super()._fetch_records(consumer, active_partitions, timeout=0, max_records=max_records)
 
 
 class BatchConsumer(Consumer):
@@ -27,6 +67,9 @@ class BatchConsumer(Consumer):
         super().__init__(*args, **kwargs)
         self._stops: dict[TP, int] = {}  # the offset after what was delivered; only where it is known
         self._delivered: dict[TP, deque[int]] = {}  # last offsets of batches that are not committed, in order
+
+    def _new_consumer_thread(self) -> BatchThread:
+        return BatchThread(self, loop=self.loop, beacon=self.beacon)
 
     async def perform_seek(self) -> None:
         """Go back to the committed offsets: after a rebalance nothing that was fetched counts."""
@@ -58,12 +101,22 @@ class BatchConsumer(Consumer):
         if first < records[0].offset:
             # A hole in the log belongs to the batch; what the log's retention took away does not.
             first = max(first, min((await self.log_starts(tp))[tp], records[0].offset))
-        message = self._to_message(tp, records[-1])
-        self._stops[tp] = message.offset + 1
-        self._delivered.setdefault(tp, deque()).append(message.offset)
-        message.key = None
-        message.value = Batch(tp.partition, first, message.offset + 1, records)  # type: ignore[assignment]  # raw codec
-        return message
+        last = records[-1]
+        self._stops[tp] = last.offset + 1
+        self._delivered.setdefault(tp, deque()).append(last.offset)
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            last.offset,
+            last.timestamp / 1000,
+            last.timestamp_type,
+            None,
+            None,
+            Batch(tp.partition, first, last.offset + 1, records),  # type: ignore[arg-type]  # the codec is raw
+            None,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Register nothing: a batch answers for the offsets before its last one.

@@ -85,7 +85,8 @@ def source_of(partition: int) -> str:
 
 def is_end(record: Record) -> bool:
     """Whether a record is the end marker that `produce --end` writes."""
-    return any(name == CONTROL_HEADER and value == END_CONTROL for name, value in record.headers or ())
+    headers = record.headers
+    return bool(headers) and any(name == CONTROL_HEADER and value == END_CONTROL for name, value in headers)
 
 
 def encode_batch(batch: Batch, options: Options) -> list[Range]:
