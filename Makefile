@@ -44,6 +44,9 @@ integration: ## run the tests against a real Kafka; says which broker it found
 chaos: ## kill workers at random points, RUNS times from SEED on; a failure names its seed
 	STILLWATCH_CHAOS_SEED=$(or $(SEED),1) STILLWATCH_CHAOS_RUNS=$(or $(RUNS),10) $(PY) -m pytest tests/integration/test_crashes.py -k killed
 
+fuzz: ## send COUNT hostile records through Kafka, drawn from SEED; each is an event or a dead letter
+	STILLWATCH_FUZZ_SEED=$(or $(SEED),1) STILLWATCH_FUZZ_COUNT=$(or $(COUNT),1000000) $(PY) -m pytest -s tests/integration/test_hostile_records.py -k every_record
+
 bench: ## print ratios against a floor of the same run; FULL=1 for the sizes of the bars (an hour)
 	@set -e; for bench in $(filter-out %/bench_live.py,$(wildcard tests/bench/bench_*.py)); do $(PY) -m tests.bench.$$(basename $$bench .py) $(if $(FULL),--full); done
 

@@ -4,33 +4,73 @@ Purpose: at one message a record Faust moves some thousand records a second, at 
 a fetched batch some hundred thousand, with its assignment, acknowledgement and commits.
 Invariants: a message's offset is that of its last record; acknowledging it lets the commit
 pass over all of its offsets, once everything delivered before it is acknowledged too.
-What was fetched is delivered or fetched again, never skipped.
+What was fetched is delivered or fetched again, never skipped; what cannot be parsed is
+delivered as `Unread`.
 Limits: overrides named internals of faust-streaming 0.15.3 and aiokafka 0.14.0, which are pinned.
 Source: `faust.transport.consumer`, `faust.transport.drivers.aiokafka`, `aiokafka.consumer.fetcher`.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import Any, ClassVar
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, ClassVar, Final, NamedTuple
 
-from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
+from aiokafka.errors import CorruptRecordException
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, ConsumerMessage
 
 from detector.runtime.kafka.batches import Batch
 
+UNREADABLE: Final = b'"\xff"'  # what the decoder refuses as badly encoded
 
-def _as_it_is(_tp: TP, record: Any) -> Any:
-    """Take the parser's own record: it has all that we read, and making another costs half of a fetch."""
-    return record
+
+class Unread(NamedTuple):
+    """Stands for a record that the parser cannot read, or that stands behind one in a producer's batch."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: None = None
+    value: bytes = UNREADABLE
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class _Unpacked:
+    """What `PartitionRecords` holds, as the parser's own records: aiokafka makes another object of each."""
+
+    def __init__(self, fetched: Any) -> None:
+        of = vars(fetched)
+        self._records, self._check_crcs, self._tp = of["_records"], of["_check_crcs"], of["_tp"]
+        self.next_fetch_offset: int = fetched.next_fetch_offset
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the records; only when all are taken does `next_fetch_offset` say where the next fetch begins."""
+        first = self.next_fetch_offset
+        while self._records.has_next():
+            batch = self._records.next_batch()
+            if self._check_crcs and not batch.validate_crc():
+                raise CorruptRecordException(f"{self._tp.topic}/{self._tp.partition}: wrong checksum at {first}")
+            if not batch.is_control_batch:
+                read = max(first, batch.base_offset) - 1
+                try:
+                    for record in batch:
+                        read = record.offset
+                        if read >= first:
+                            yield record
+                except UnicodeDecodeError:  # the name of a header: the parser goes no further in this batch
+                    for unread in range(max(first, read + 1), batch.next_offset):
+                        yield Unread(unread, batch.max_timestamp, batch.timestamp_type)
+            first = batch.next_offset
+        self.next_fetch_offset = first
 
 
 def _lighten(fetcher: Fetcher) -> None:
-    """Have what was fetched, and is not read yet, unpacked without objects of aiokafka's interface."""
+    """Have what was fetched unpacked by `_Unpacked`."""
     for result in fetcher._records.values():  # noqa: SLF001 - no way in that is public
-        if isinstance(result, FetchResult) and result.has_more():
-            result._partition_records._consumer_record = _as_it_is  # noqa: SLF001 - the same
+        held = vars(result).get("_partition_records")  # an error has none, what is taken has None
+        if isinstance(held, PartitionRecords):
+            vars(result)["_partition_records"] = _Unpacked(held)
 
 
 class BatchThread(AIOKafkaConsumerThread):
@@ -43,10 +83,11 @@ class BatchThread(AIOKafkaConsumerThread):
         timeout: float | None = None,  # noqa: ASYNC109 - Faust's
         max_records: int | None = None,
     ) -> Any:
-        """Take what is there, else wait for more: only between fetches can records be made light."""
+        """Take all that is there, else wait for more: only between fetches can records be made light."""
+        del max_records  # a fetch is taken whole
         fetcher = consumer._fetcher  # noqa: SLF001 - as Faust does
         _lighten(fetcher)
-        fetched = await super()._fetch_records(consumer, active_partitions, timeout=0, max_records=max_records)
+        fetched = await super()._fetch_records(consumer, active_partitions, timeout=0)
         if fetched or not timeout or not self.consumer.flow_active:
             return fetched
         waiter = fetcher._create_fetch_waiter()  # noqa: SLF001 - as aiokafka itself waits
@@ -56,7 +97,7 @@ class BatchThread(AIOKafkaConsumerThread):
             return {}
         waiter.result()  # raises where we may not read
         _lighten(fetcher)
-        return await super()._fetch_records(consumer, active_partitions, timeout=0, max_records=max_records)
+        return await super()._fetch_records(consumer, active_partitions, timeout=0)
 
 
 class BatchConsumer(Consumer):
