@@ -41,8 +41,8 @@ laws: ## run the engine's and the sketches' laws; HYPOTHESIS_PROFILE=long for ma
 integration: ## run the tests against a real Kafka; says which broker it found
 	$(PY) -m pytest tests/integration
 
-chaos: ## kill workers at random points, RUNS times from SEED on; a failure names its seed
-	STILLWATCH_CHAOS_SEED=$(or $(SEED),1) STILLWATCH_CHAOS_RUNS=$(or $(RUNS),10) $(PY) -m pytest tests/integration/test_crashes.py -k killed
+chaos: ## disturb workers and broker at random, RUNS times from SEED on; prints the seeds that fail, with their logs
+	$(PY) -m tests.integration.chaos --seed $(or $(SEED),1) --runs $(or $(RUNS),10)
 
 fuzz: ## send COUNT hostile records through Kafka, drawn from SEED; each is an event or a dead letter
 	STILLWATCH_FUZZ_SEED=$(or $(SEED),1) STILLWATCH_FUZZ_COUNT=$(or $(COUNT),1000000) $(PY) -m pytest -s tests/integration/test_hostile_records.py -k every_record

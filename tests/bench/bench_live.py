@@ -16,10 +16,11 @@ import statistics
 from pathlib import Path
 from typing import Final
 
+from detector.config import Settings
 from detector.runtime.kafka.connection import Connection
-from tests.bench import live_runs, traffic
+from tests.bench import live_delay, live_runs, traffic
 from tests.bench.live_runs import Speed
-from tests.bench.measure import Bar, arguments, at_least, figure, folder, headline
+from tests.bench.measure import Bar, arguments, at_least, at_most, figure, folder, headline
 from tests.integration import brokers
 
 MIX: Final = traffic.Mix(accounts=50_000, shared=400, per_second=10_000)
@@ -70,6 +71,39 @@ def throughput(record: str, options: argparse.Namespace, bootstrap: str, at: Pat
     figure("two processes to stock Faust", rates[OURS[1]] / rates["faust"], "", bar=bars[1])
 
 
+def latency(options: argparse.Namespace, bootstrap: str, at: Path) -> None:
+    """Print how long decisions take."""
+    pane_ms, lateness_ms = (Settings().pane_ms, Settings().lateness_ms) if options.full else (2_000, 1_000)
+    own_s, newcomers = (pane_ms + lateness_ms) / 1000, 100 if options.full else 40
+    headline("latency, from an event's production to the decision that is read", pane_ms=pane_ms,
+             lateness_ms=lateness_ms, newcomers=newcomers, processes=2)  # fmt: skip
+    settings = ["--set", f"pane_ms={pane_ms}", "--set", f"lateness_ms={lateness_ms}"]
+    made = live_delay.delays(bootstrap, at, settings=settings, newcomers=newcomers, patience_s=own_s)
+    if made.discovery is None:
+        print("  the campaign was not found")
+        return
+    figure("new campaign, from what its members did first in that minute", made.discovery, "s", bar=at_most(own_s + 62))
+    if len(made.newcomers) > 1:
+        cuts = statistics.quantiles(made.newcomers, n=100, method="inclusive")
+        figure("newcomer of a known campaign, p50", statistics.median(made.newcomers), "s")
+        figure("newcomer of a known campaign, p99", cuts[98], "s", bar=at_most(own_s + 2))
+    print(f"      {len(made.newcomers)} of {made.acted} newcomers were decided on")
+
+
+def recovery(options: argparse.Namespace, bootstrap: str, at: Path) -> None:
+    """Print how a stop is worked off."""
+    rate, stop_s = (10_000, 60.0) if options.full else (4_000, 15.0)
+    headline("recovery of lag, kilobyte record", events_per_second=rate, stopped_s=int(stop_s), processes=2)
+    made = live_delay.lag(bootstrap, at, rate=rate, stop_s=stop_s)
+    figure("from the start to the first event", made.start_s, "s")
+    figure(f"{made.backlog:,} events behind, worked off in", made.drained_s, "s")
+    figure("rate meanwhile", made.rate, "events/s")
+    print(f"      {made.rate / rate:.1f} times the rate at which events came")
+
+
+PARTS: Final = {"latency": latency, "lag": recovery}
+
+
 def main() -> None:
     """Print everything, on one broker."""
 
@@ -87,6 +121,9 @@ def main() -> None:
         for record in SIZES:
             if record.startswith(options.only):
                 throughput(record, options, bootstrap, at)
+        for name, part in PARTS.items():
+            if name.startswith(options.only):
+                part(options, bootstrap, at)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from detector.runtime.kafka.produce import send_end
 from tests.integration.live import records_of
 
 PARTITIONS = 2
-SPAN_MS = 50_000  # of event time, whatever the number of records: all of it lies in the past
+SPAN_MS = 3 * 3_600_000  # of event time, whatever the number of records: all of it lies in the past
+RECORDS_PER_END = 50_000  # a forged end costs the events of the next quarter minute, so there are few
 BIG_EVERY = 97
 BURST = 2_000
 ODD = ("\ud7ff", "\U0010ffff", "\u202e", "\x00", "é" * 200, "Ω" * 300, '"', "\\", "", " ", "a\u0301" * 90)
@@ -96,6 +97,7 @@ class Sent(NamedTuple):
 async def send(connection: Connection, *, seed: int, count: int) -> Sent:
     """Send `count` records to the access topic, then its end."""
     chance, topic = random.Random(seed), connection.topic("access")
+    forged = set(chance.sample(range(count), 4 + count // RECORDS_PER_END))
     begin_ms = int(time.time() * 1000) - SPAN_MS - 10_000
     sent = Sent([0] * PARTITIONS, [set() for _ in range(PARTITIONS)])
     async with AIOKafkaProducer(bootstrap_servers=connection.bootstrap, max_request_size=2 << 20) as producer:
@@ -107,9 +109,11 @@ async def send(connection: Connection, *, seed: int, count: int) -> Sent:
             headers = chance.choice(HEADERS) if chance.random() < 0.3 else []
             if value is None and key is None:
                 key = b"tombstone"  # the producer sends no record with neither
-            if END in headers and chance.random() < 0.8:
-                headers = []  # a forged end is to be rarer than what comes between two of them
             partition = number % PARTITIONS
+            if number in forged:
+                value, key, headers = chance.choice([None, b""]), b"k", chance.choice([h for h in HEADERS if END in h])
+            elif not value and END in headers:
+                headers = []
             if not value and END in headers:
                 sent.marks[partition].add(sent.records[partition])
             sent.records[partition] += 1

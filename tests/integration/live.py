@@ -79,7 +79,7 @@ class Worker:
             env=environment(),
             stdout=self.file,
             stderr=subprocess.STDOUT,
-            preexec_fn=_end_with_parent,  # noqa: PLW1509 - the tests start no threads that hold locks
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - the tests start no threads that hold locks
         )
 
     def running(self) -> bool:
@@ -104,7 +104,7 @@ class Worker:
         return self.log.read_text()[-4_000:]
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     import ctypes  # noqa: PLC0415 - runs in the child, before the program
 
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
