@@ -1,7 +1,7 @@
 """How long a decision takes, and how a backlog is worked off: the parts of `bench_live` that look at clocks.
 
 The latency is that of the sample log's campaign, moved to the present: its past is sent at
-once, then it goes on in real time amid ordinary events that keep every partition's clock
+once, then it goes on in real time while an account per partition keeps the clocks
 going. First the campaign is discovered; then newcomers act twice as its members did.
 """
 
@@ -26,7 +26,8 @@ from tests.bench.live_runs import PARTITIONS, folded, fresh, lines
 from tests.integration.live import Worker, recorded_run, wait_until
 
 ROLES = ("encode", "judge")
-BACKGROUND_S = 0.25  # between two ordinary events of a partition
+CLOCK_S = 0.25  # between two events of a partition that keep its clock going
+CLOCK = {"request_model": "m", "input_tokens": 10, "output_tokens": 10}
 BEFORE_S = 75  # of real time before the discovery that finds the campaign
 PATIENCE_S = 60
 
@@ -62,9 +63,9 @@ def past(folder: Path) -> Past:
 class Sender:
     """Sends events as of now, and knows when."""
 
-    def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
-        """Send to a topic."""
-        self.producer, self.topic, self.number = producer, topic, 0
+    def __init__(self, producer: AIOKafkaProducer, topic: str, *, shift_ms: int) -> None:
+        """Send to a topic; accounts are moved in time by `shift_ms`."""
+        self.producer, self.topic, self.shift_ms, self.number = producer, topic, shift_ms, 0
         self.sent_s: dict[str, float] = {}  # by account: its last event
 
     async def send(self, event: dict[str, Any], *, at_ms: int | None = None, partition: int | None = None) -> None:
@@ -72,10 +73,12 @@ class Sender:
         self.number += 1
         now_ms = int(time.time() * 1000)
         account = event["account_id"]
-        fresh = {"event_time": at_ms if at_ms is not None else now_ms, "event_id": f"b{self.number}"}
+        moved = {"event_time": at_ms if at_ms is not None else now_ms, "event_id": f"b{self.number}"}
+        if created := event.get("account_created_at"):
+            moved["account_created_at"] = _time_ms(created) + self.shift_ms
         place = partition if partition is not None else zlib.crc32(account.encode()) % PARTITIONS
         self.sent_s[account] = time.monotonic()
-        await self.producer.send(self.topic, orjson.dumps(event | fresh), key=account.encode(), partition=place)
+        await self.producer.send(self.topic, orjson.dumps(event | moved), key=account.encode(), partition=place)
 
 
 async def _decided(connection: Connection, seen_s: dict[str, float]) -> None:
@@ -92,10 +95,9 @@ async def _delays(connection: Connection, log: Past, *, newcomers: int, patience
     chance, seen_s = random.Random(1), dict[str, float]()
     begin_ms = log.found_ms - BEFORE_S * 1000
     shift_ms = int(time.time() * 1000) - begin_ms
-    ordinary = [e for _, e in log.events if e["account_id"] not in log.members]
     following = asyncio.create_task(_decided(connection, seen_s))
     async with make_producer(connection) as producer:
-        sender = Sender(producer, connection.topic("access"))
+        sender = Sender(producer, connection.topic("access"), shift_ms=shift_ms)
         for at_ms, event in log.events:
             if at_ms < begin_ms:
                 await sender.send(event, at_ms=at_ms + shift_ms)
@@ -106,7 +108,7 @@ async def _delays(connection: Connection, log: Past, *, newcomers: int, patience
         give_up_s = time.monotonic() + BEFORE_S + patience_s + PATIENCE_S
         while time.monotonic() < give_up_s and not (acted.keys() <= seen_s.keys() and len(acted) == newcomers):
             for partition in range(PARTITIONS):
-                await sender.send(chance.choice(ordinary), partition=partition)
+                await sender.send(CLOCK | {"account_id": f"clock-{partition}"}, partition=partition)
             while coming and coming[0][0] <= time.time() * 1000:
                 at_ms, event = coming.pop(0)
                 await sender.send(event, at_ms=at_ms)
@@ -122,7 +124,7 @@ async def _delays(connection: Connection, log: Past, *, newcomers: int, patience
                 for turn in range(2):
                     await sender.send(like | {"prompt_fp": f"{len(acted):016x}{turn:016x}"})
                 acted[account] = sender.sent_s[account]
-            await asyncio.sleep(BACKGROUND_S)
+            await asyncio.sleep(CLOCK_S)
     following.cancel()
     made = [seen_s[account] - sent_s for account, sent_s in acted.items() if account in seen_s]
     # The discovery before found nothing, so what tipped it came later; the first that a member did then is the bound.

@@ -46,6 +46,7 @@ SESSION_MS = 1_500
 PAUSE_S = 1.5  # beyond the session's end
 FINISH_S = 90.0
 TAIL_BYTES = 3_000
+FILES_MAX = 4_096
 LAYOUTS = (("encode,judge",), ("encode,judge",) * 2, ("encode", "judge"), ("encode", "encode", "judge", "judge"))
 
 
@@ -82,6 +83,7 @@ class Forked:
             out = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(out, 1)
             os.dup2(out, 2)
+            os.closerange(3, FILES_MAX)  # the pipe that keeps the broker alive among them
             app(self.arguments, standalone_mode=False)
             code = 0
         except BaseException:  # noqa: BLE001 - said in the log, and by the code
@@ -256,6 +258,7 @@ def main() -> None:
     with prepared() as (broker, recorded):
         for seed in range(options.seed, options.seed + options.runs):
             wrong = failure(seed, broker, recorded, done=done)
+            print(f"\rseed {seed}: {time.monotonic() - begun_s:.0f} s", end="", file=sys.stderr)  # noqa: T201 - a sign of life
             if wrong is not None:
                 failed.append(seed)
                 print(f"seed {seed} failed:\n{wrong}\n", flush=True)  # noqa: T201 - a program of its own
