@@ -5,7 +5,7 @@ PYTHON ?= python3
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types tidy check test laws integration chaos bench demo schemas lock clean
+.PHONY: help setup fmt lint types tidy check test laws integration chaos fuzz bench bench-live demo schemas lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,11 +41,22 @@ laws: ## run the engine's and the sketches' laws; HYPOTHESIS_PROFILE=long for ma
 integration: ## run the tests against a real Kafka; says which broker it found
 	$(PY) -m pytest tests/integration
 
-chaos: ## kill workers at random points, RUNS times from SEED on; a failure names its seed
-	STILLWATCH_CHAOS_SEED=$(or $(SEED),1) STILLWATCH_CHAOS_RUNS=$(or $(RUNS),10) $(PY) -m pytest tests/integration/test_crashes.py -k killed
+chaos: ## disturb workers and broker at random, RUNS times from SEED on; prints the seeds that fail, with their logs
+	$(PY) -m tests.integration.chaos --seed $(or $(SEED),1) --runs $(or $(RUNS),10)
+
+fuzz: ## send COUNT hostile records through Kafka, drawn from SEED; each is an event or a dead letter
+	STILLWATCH_FUZZ_SEED=$(or $(SEED),1) STILLWATCH_FUZZ_COUNT=$(or $(COUNT),1000000) $(PY) -m pytest -s tests/integration/test_hostile_records.py -k every_record
 
 bench: ## print ratios against a floor of the same run; FULL=1 for the sizes of the bars (an hour)
-	@set -e; for bench in tests/bench/bench_*.py; do $(PY) -m tests.bench.$$(basename $$bench .py) $(if $(FULL),--full); done
+	@set -e; for bench in $(filter-out %/bench_live.py,$(wildcard tests/bench/bench_*.py)); do $(PY) -m tests.bench.$$(basename $$bench .py) $(if $(FULL),--full); done
+
+bench-live: $(VENV)-bench ## print events/s, latency and lag of the live path beside others on the same topic; FULL=1 for full sizes
+	$(PY) -m tests.bench.bench_live --peers $(VENV)-bench/bin/python $(if $(FULL),--full)
+
+$(VENV)-bench: requirements-bench.lock
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --only-binary :all: --require-hashes -r requirements-bench.lock
+	touch $@
 
 demo: ## replay the committed sample log
 	$(VENV)/bin/stillwatch demo

@@ -10,6 +10,7 @@ Source: the fields and their meaning are `access.v1`'s.
 
 import ipaddress
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,7 @@ from detector.vocabulary import Scope
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 Names = list[tuple[U64, pa.StringArray]]
+Word = TypeVar("Word", np.uint64, np.int64)
 
 DEFAULT_TENANT = "default"
 WEEK_MS = 604_800_000
@@ -114,6 +116,15 @@ def _gather(digests: U64, coded: pa.DictionaryArray) -> U64:
     return padded[coded.indices.fill_null(digests.size).to_numpy()]
 
 
+def _distinct(words: npt.NDArray[Word]) -> tuple[npt.NDArray[Word], npt.NDArray[np.intp], npt.NDArray[np.int32]]:
+    """The distinct values in the order of their first rows, those rows, and which value each row has."""
+    coded = pa.array(words).dictionary_encode()
+    distinct, inverse = coded.dictionary.to_numpy(), coded.indices.to_numpy()
+    first = np.empty(distinct.size, np.intp)
+    first[inverse[::-1]] = np.arange(words.size - 1, -1, -1)  # of several assignments the last one stays
+    return distinct, first, inverse
+
+
 def _integers(column: pa.Array) -> I64:
     return column.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
 
@@ -154,7 +165,7 @@ def _program(batch: EventBatch, ids: U64, numbers: I64, key: bytes, names: Names
     hashing.digest_rows(parts.view(np.uint64), np.zeros((len(batch), 0), np.int64), k0, k1, out)
     known = (sdk != 0) | (stream >= 0) | (numbers[:, NUM.MAX_TOKENS] >= 0) | (milli >= 0)
     out[~known] = hashing.ABSENT
-    distinct, first = np.unique(out, return_index=True)
+    distinct, first, _ = _distinct(out)
     shown = distinct != 0
     sdks, models = batch.column("sdk_name"), batch.column("request_model")
     words = []
@@ -174,13 +185,13 @@ def _program(batch: EventBatch, ids: U64, numbers: I64, key: bytes, names: Names
 def _cohort(tiers: I64, created: I64, key: bytes, names: Names) -> U64:
     """Digest the account's week of creation and tier; 0 where the age is unknown."""
     weeks = np.where(created >= 0, created // WEEK_MS, -1)
-    codes, inverse = np.unique(np.where(weeks < 0, -1, weeks * 16 + tiers), return_inverse=True)
+    codes, _, inverse = _distinct(np.where(weeks < 0, -1, weeks * 16 + tiers))
     digests = hashing.digest64_words(b"cohort", codes.view(np.uint64), key=key)
     digests[codes < 0] = hashing.ABSENT
     shown = codes >= 0
     words = [f"week {c // 16} tier {TIERS[c % 16 - 1] if c % 16 else 'unknown'}" for c in codes[shown].tolist()]
     names.append((digests[shown], pa.array(words, pa.string())))
-    return digests[inverse.reshape(-1)]
+    return digests[inverse]
 
 
 def _equals_any(column: pa.Array, values: tuple[str, ...]) -> npt.NDArray[np.bool_]:

@@ -11,7 +11,8 @@ A row that states its ingest time is held against that and waits for nothing.
 Limits: beyond `rows_max` rows in memory those furthest in the future go to the store, if
 there is one; beyond the judge's bound on all buffered rows the oldest pane is forced closed
 and counted, and what still comes for it is late. The sources are fixed at start, one not
-seen yet holds the watermark back; a tick waits until no row awaits its lookahead.
+seen yet holds the watermark back; one that ended and goes on begins behind what passed
+meanwhile; a tick waits until no row awaits its lookahead.
 Source: watermarks and event time after Akidau et al., "The Dataflow Model" (VLDB 2015).
 """
 
@@ -167,6 +168,10 @@ class PaneBuffer:
         skip = int(np.searchsorted(frame.positions, source.stop)) if frame.first < source.stop else 0
         source.stop = frame.stop
         if len(frame.positions) > skip:
+            if source.ended:  # the end came too early: what passed without this source passed before its time
+                passed_ms = self.watermark_ms() // self.pane_ms * self.pane_ms
+                self.forced_ms = max(self.forced_ms, self.closed_ms, passed_ms)
+                source.ended = False
             source.pending.append((frame, skip))
             self._settle(frame.source, source, final=False)
 

@@ -138,7 +138,7 @@ def _line(start, stop, row, ctx):  # type: ignore[no-untyped-def]
     return 0, -1, i
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)  # others may fetch and send meanwhile
 def read_records(ctx, starts, stops, blank, lines, rejects):  # type: ignore[no-untyped-def]
     """Read the records between `starts[k]` and `stops[k]` (int64, bytes behind BASE): `(rows, rejects)`.
 

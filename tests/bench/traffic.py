@@ -1,7 +1,8 @@
 """Dense events for the benches: `schemas/bench-event.json`, varied row by row.
 
-Three records: `thin` (the required fields and six more), `bench` (the schema's example:
-every O, P and N field, three fingerprints, 8 anchors, 8 runs) and `full` (every field).
+Records: `thin` (the required fields and six more), `kilobyte` (1,024 bytes as JSON: 27 fields, 8 anchors among
+them), `bench` (the schema's example: every O, P and N field, three fingerprints, 8 anchors,
+8 runs) and `full` (every field).
 Each identifier that is a link key takes one of `shared` values, drawn per account for what
 belongs to the account and per event for what belongs to the text; with `fresh` the window
 of accounts and values slides, so that newcomers come as history grows. Prompts are all
@@ -33,8 +34,14 @@ SOURCE = "log"
 START_MS = 1_782_050_400_000
 BLOCK_ROWS = 16_384
 RECORDS = ("thin", "bench", "full")
+KILOBYTE = "kilobyte"  # what a record on a topic is like: 1 KB
 _REQUIRED = ("event_id", "event_time", "account_id", "request_model", "input_tokens", "output_tokens")
 _THIN = (*_REQUIRED, "org_id", "client_ip", "template_fp", "prompt_fp", "stream", "max_tokens")
+_KILOBYTE = (
+    *_THIN, "api_key_id", "account_created_at", "account_tier", "payment_fp", "turn_index",
+    "finish_reason", "temperature", "tool_count", "reasoning_tokens", "user_agent", "sdk_name", "ja4",
+    "system_prompt_fp", "anchor_fps", "prompt_chars", "visible_output_chars", "fp_key_id",
+)  # fmt: skip
 # Digits and prefix of identifiers that take one of `shared` values; per account, then per text.
 _OF_ACCOUNT = {
     "org_id": ("org_", 8),
@@ -63,8 +70,8 @@ class Mix(NamedTuple):
 def example(name: str) -> EventBatch:
     """The one row that a record's rows vary."""
     row = decode_text((ROOT / "schemas" / "bench-event.json").read_bytes()).batch
-    if name == "thin":
-        return event_batch({n: row.column(n) for n in _THIN}, rows=1)
+    if name in ("thin", KILOBYTE):
+        return event_batch({n: row.column(n) for n in (_THIN if name == "thin" else _KILOBYTE)}, rows=1)
     if name == "bench":
         return row
     more: dict[str, Any] = {

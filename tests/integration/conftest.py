@@ -1,6 +1,7 @@
 """A Kafka for the tests of this folder, and a recorded run to hold live ones against."""
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -80,6 +81,7 @@ def secured(request: pytest.FixtureRequest, secured_broker: SecuredKafka | None)
 
 
 _NUMBERS = itertools.count(1)
+_RUN = f"{time.time_ns():x}"  # a broker that is named may hold what earlier runs left
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ def installation(kafka: str, tmp_path: Path) -> Callable[..., Connection]:
     """Make topics under a prefix of their own; returns the connection."""
 
     def make(settings: Settings | None = None, *, partitions: int = 4, **more: object) -> Connection:
-        name = f"t{next(_NUMBERS)}"
+        name = f"t{_RUN}-{next(_NUMBERS)}"
         connection = Connection(
             bootstrap=kafka,
             prefix=f"{name}.",

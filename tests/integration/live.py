@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -95,7 +95,7 @@ class Worker:
             cwd=folder,
             stdout=self.file,
             stderr=subprocess.STDOUT,
-            preexec_fn=_end_with_parent,  # noqa: PLW1509 - the tests start no threads that hold locks
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - the tests start no threads that hold locks
         )
 
     def running(self) -> bool:
@@ -133,7 +133,7 @@ def _clock(folder: Path, ahead_s: int) -> Path:
     return clock
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     import ctypes  # noqa: PLC0415 - runs in the child, before the program
 
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -175,19 +175,23 @@ def all_ended(connection: Connection, *, partition: int = 0) -> bool:
     return found is not None and all(place.ended for place in found.sources.values())
 
 
-def read_topic(connection: Connection, topic: str) -> list[Any]:
+async def records_of(connection: Connection, topic: str) -> AsyncIterator[Any]:
     """Every committed record of a topic, partition by partition."""
+    async with make_reader(connection) as reader:
+        for number in await partitions_of(connection, topic):
+            place = TopicPartition(connection.topic(topic), number)
+            reader.assign([place])
+            first = (await reader.beginning_offsets([place]))[place]
+            stop = (await reader.end_offsets([place]))[place]
+            async for record in read_stretch(reader, place, first=first, stop=stop):
+                yield record
+
+
+def read_topic(connection: Connection, topic: str) -> list[Any]:
+    """The same as a list."""
 
     async def read() -> list[Any]:
-        out: list[Any] = []
-        async with make_reader(connection) as reader:
-            for number in await partitions_of(connection, topic):
-                place = TopicPartition(connection.topic(topic), number)
-                reader.assign([place])
-                first = (await reader.beginning_offsets([place]))[place]
-                stop = (await reader.end_offsets([place]))[place]
-                out += [r async for r in read_stretch(reader, place, first=first, stop=stop)]
-        return out
+        return [record async for record in records_of(connection, topic)]
 
     return asyncio.run(read())
 

@@ -1,24 +1,20 @@
 """Workers that are killed: what comes out is what an undisturbed run gives, once.
 
-STILLWATCH_CHAOS_SEED and STILLWATCH_CHAOS_RUNS repeat and lengthen the first test.
+`make chaos` repeats and lengthens the first test.
 """
 
-import os
-import random
-import time
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import orjson
-import pytest
 
 from detector.runtime.kafka.connection import Connection
+from tests.conftest import ROOT
 from tests.integration.conftest import Recorded
-from tests.integration.live import all_ended, outputs, progress, read_topic, stillwatch, wait_until, worker
-
-SEED = int(os.environ.get("STILLWATCH_CHAOS_SEED", "1"))
-RUNS = int(os.environ.get("STILLWATCH_CHAOS_RUNS", "1"))
+from tests.integration.live import all_ended, environment, outputs, progress, read_topic, stillwatch, wait_until, worker
 
 
 def put(connection: Connection, recorded: Recorded) -> None:
@@ -45,26 +41,13 @@ def undisturbed(connection: Connection, recorded: Recorded) -> None:
     assert None in before.values()
 
 
-@pytest.mark.parametrize("seed", range(SEED, SEED + RUNS))
-def test_a_worker_killed_at_random_points_leaves_no_trace(
-    installation: Callable[..., Connection], recorded: Recorded, tmp_path: Path, seed: int
-) -> None:
-    chance = random.Random(seed)
-    connection = installation(session_timeout_ms=1_500, snapshot_interval_ms=chance.choice([300, 1_000, 4_000]))
-    put(connection, recorded)
-    kills = 0
-    while not all_ended(connection):
-        # The disk is lost now and then: the judge must find its state on the topic.
-        with worker(connection, tmp_path, state=f"state{kills if chance.random() < 0.5 else ''}") as live:
-            wait_until(lambda: live.process.poll() is not None or live.running(), what="a start")
-            deadline = time.monotonic() + (chance.uniform(0.05, 0.4 + kills) if kills < 3 else 60.0)
-            while time.monotonic() < deadline and not all_ended(connection):
-                time.sleep(0.02)
-            assert live.process.poll() is None, f"seed {seed}: {live.said()}"
-            live.kill()
-        kills += 1
-    assert kills > 1, f"seed {seed}"
-    undisturbed(connection, recorded)
+def test_workers_that_are_disturbed_at_random_leave_no_trace(kafka: str) -> None:
+    del kafka  # said what can run here
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.integration.chaos", "--seed", "1", "--runs", "4"],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_two_workers_share_the_encoding_and_one_takes_over_all_of_it(

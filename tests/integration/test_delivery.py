@@ -177,6 +177,42 @@ def test_what_is_not_acknowledged_comes_again(installation: Installation) -> Non
     asyncio.run(body())
 
 
+def test_records_are_the_parsers_own_and_say_what_aiokafkas_say(installation: Installation) -> None:
+    def said(record: Any) -> tuple[Any, ...]:
+        stamp = (record.timestamp, record.timestamp_type)
+        return record.offset, record.key, record.value, tuple(record.headers), *stamp
+
+    async def body() -> None:
+        connection = installation(partitions=1)
+        topic, records = connection.topic("access"), []
+
+        async def work(batch: Batch, acknowledge: Acknowledge) -> None:
+            records.extend(batch.records)
+            await acknowledge()
+
+        async with application(connection, work):
+            for turn, packing in enumerate((None, "gzip", "lz4")):
+                async with AIOKafkaProducer(
+                    bootstrap_servers=connection.bootstrap, compression_type=packing
+                ) as producer:
+                    for key, value, headers in (
+                        (b"k", None, []),
+                        (None, b"v", [("a", b"1"), ("a", b"\xff")]),
+                        (b"", b"", []),
+                    ):
+                        await producer.send(topic, value, key=key, headers=headers)
+                async with asyncio.timeout(30):
+                    while len(records) < 3 * (turn + 1):
+                        await asyncio.sleep(0.05)
+        reader = AIOKafkaConsumer(topic, bootstrap_servers=connection.bootstrap, auto_offset_reset="earliest")
+        async with reader:
+            stock = [await reader.getone() for _ in range(9)]
+        assert list(map(said, records)) == list(map(said, stock))
+        assert not {type(r) for r in records} & {type(r) for r in stock}
+
+    asyncio.run(body())
+
+
 def test_holes_of_transactions_belong_to_the_batches_around_them(installation: Installation) -> None:
     async def body() -> None:
         connection = installation(partitions=1)

@@ -105,3 +105,28 @@ def test_without_ticks_an_idle_source_holds_the_watermark() -> None:
     assert judge.events == 0
     with pytest.raises(KeyError):
         judge.tick("s-9", START_MS)
+
+
+@st.composite
+def ended_too_early(draw: st.DrawFn, stream: Stream) -> list[Step]:
+    """All ranges, with ends thrown in before the last one of their source, or of all."""
+    steps: list[Step] = draw(cuts(stream).flatmap(interleaved))
+    for _ in range(draw(st.integers(1, 5))):
+        at = draw(st.integers(0, len(steps)))
+        early = ends(stream) if draw(st.booleans()) else [draw(st.sampled_from(ends(stream)))]
+        steps[at:at] = early
+    return [*steps, *ends(stream)]
+
+
+@LAW
+@given(stream=STREAMS.filter(lambda s: bool(s.batches)), data=st.data())
+def test_a_source_that_goes_on_behind_its_end_loses_late_rows_only(stream: Stream, data: st.DataObject) -> None:
+    judge = judge_for(stream)
+    reached = refused = 0
+    for step in data.draw(ended_too_early(stream)):
+        list(feed(judge, stream, [step]))
+        assert judge.buffer.closed_ms >= reached or not reached  # no pane is closed twice, none after a later one
+        reached = judge.buffer.closed_ms
+        refused += len(judge.take_refused())
+    assert judge.events + refused == sum(map(len, stream.batches.values()))
+    assert judge.buffer.rows == 0

@@ -4,19 +4,100 @@ Purpose: at one message a record Faust moves some thousand records a second, at 
 a fetched batch some hundred thousand, with its assignment, acknowledgement and commits.
 Invariants: a message's offset is that of its last record; acknowledging it lets the commit
 pass over all of its offsets, once everything delivered before it is acknowledged too.
-What was fetched is delivered or fetched again, never skipped.
-Limits: overrides named internals of faust-streaming 0.15.3, which is pinned.
-Source: `faust.transport.consumer`, `faust.transport.drivers.aiokafka`.
+What was fetched is delivered or fetched again, never skipped; what cannot be parsed is
+delivered as `Unread`.
+Limits: overrides named internals of faust-streaming 0.15.3 and aiokafka 0.14.0, which are pinned.
+Source: `faust.transport.consumer`, `faust.transport.drivers.aiokafka`, `aiokafka.consumer.fetcher`.
 """
 
+import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import Any, ClassVar
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, ClassVar, Final, NamedTuple
 
-from faust.transport.drivers.aiokafka import Consumer, Transport
+from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
+from aiokafka.errors import CorruptRecordException
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, ConsumerMessage
 
 from detector.runtime.kafka.batches import Batch
+
+UNREADABLE: Final = b'"\xff"'  # what the decoder refuses as badly encoded
+
+
+class Unread(NamedTuple):
+    """Stands for a record that the parser cannot read, or that stands behind one in a producer's batch."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: None = None
+    value: bytes = UNREADABLE
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class _Unpacked:
+    """What `PartitionRecords` holds, as the parser's own records: aiokafka makes another object of each."""
+
+    def __init__(self, fetched: Any) -> None:
+        of = vars(fetched)
+        self._records, self._check_crcs, self._tp = of["_records"], of["_check_crcs"], of["_tp"]
+        self.next_fetch_offset: int = fetched.next_fetch_offset
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the records; only when all are taken does `next_fetch_offset` say where the next fetch begins."""
+        first = self.next_fetch_offset
+        while self._records.has_next():
+            batch = self._records.next_batch()
+            if self._check_crcs and not batch.validate_crc():
+                raise CorruptRecordException(f"{self._tp.topic}/{self._tp.partition}: wrong checksum at {first}")
+            if not batch.is_control_batch:
+                read = max(first, batch.base_offset) - 1
+                try:
+                    for record in batch:
+                        read = record.offset
+                        if read >= first:
+                            yield record
+                except UnicodeDecodeError:  # the name of a header: the parser goes no further in this batch
+                    for unread in range(max(first, read + 1), batch.next_offset):
+                        yield Unread(unread, batch.max_timestamp, batch.timestamp_type)
+            first = batch.next_offset
+        self.next_fetch_offset = first
+
+
+def _lighten(fetcher: Fetcher) -> None:
+    """Have what was fetched unpacked by `_Unpacked`."""
+    for result in fetcher._records.values():  # noqa: SLF001 - no way in that is public
+        held = vars(result).get("_partition_records")  # an error has none, what is taken has None
+        if isinstance(held, PartitionRecords):
+            vars(result)["_partition_records"] = _Unpacked(held)
+
+
+class BatchThread(AIOKafkaConsumerThread):
+    """Faust's fetching thread, whose records are the parser's own."""
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's
+        max_records: int | None = None,
+    ) -> Any:
+        """Take all that is there, else wait for more: only between fetches can records be made light."""
+        del max_records  # a fetch is taken whole
+        fetcher = consumer._fetcher  # noqa: SLF001 - as Faust does
+        _lighten(fetcher)
+        fetched = await super()._fetch_records(consumer, active_partitions, timeout=0)
+        if fetched or not timeout or not self.consumer.flow_active:
+            return fetched
+        waiter = fetcher._create_fetch_waiter()  # noqa: SLF001 - as aiokafka itself waits
+        done, _ = await asyncio.wait([waiter], timeout=timeout)
+        if not done:
+            waiter.cancel()
+            return {}
+        waiter.result()  # raises where we may not read
+        _lighten(fetcher)
+        return await super()._fetch_records(consumer, active_partitions, timeout=0)
 
 
 class BatchConsumer(Consumer):
@@ -27,6 +108,9 @@ class BatchConsumer(Consumer):
         super().__init__(*args, **kwargs)
         self._stops: dict[TP, int] = {}  # the offset after what was delivered; only where it is known
         self._delivered: dict[TP, deque[int]] = {}  # last offsets of batches that are not committed, in order
+
+    def _new_consumer_thread(self) -> BatchThread:
+        return BatchThread(self, loop=self.loop, beacon=self.beacon)
 
     async def perform_seek(self) -> None:
         """Go back to the committed offsets: after a rebalance nothing that was fetched counts."""
@@ -58,12 +142,22 @@ class BatchConsumer(Consumer):
         if first < records[0].offset:
             # A hole in the log belongs to the batch; what the log's retention took away does not.
             first = max(first, min((await self.log_starts(tp))[tp], records[0].offset))
-        message = self._to_message(tp, records[-1])
-        self._stops[tp] = message.offset + 1
-        self._delivered.setdefault(tp, deque()).append(message.offset)
-        message.key = None
-        message.value = Batch(tp.partition, first, message.offset + 1, records, tp.topic)  # type: ignore[assignment]  # raw codec
-        return message
+        last = records[-1]
+        self._stops[tp] = last.offset + 1
+        self._delivered.setdefault(tp, deque()).append(last.offset)
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            last.offset,
+            last.timestamp / 1000,
+            last.timestamp_type,
+            None,
+            None,
+            Batch(tp.partition, first, last.offset + 1, records, tp.topic),  # type: ignore[arg-type]  # the codec is raw
+            None,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Register nothing: a batch answers for the offsets before its last one.

@@ -36,7 +36,8 @@ from detector.runtime.kafka.reading import (
 )
 from detector.runtime.kafka.snapshots import read_manifest
 from detector.runtime.kafka.topics import check_topics, group_offsets, tenants_of
-from detector.snapshot import SnapshotError
+from detector.snapshot import SnapshotError, header_of
+from detector.snapshot.state import Header
 
 CLIENTS: Final = ("faust-streaming", "mode-streaming", "aiokafka", "kafka-python", "crc32c", "cramjam")
 ROLES: Final = ("encode", "judge")

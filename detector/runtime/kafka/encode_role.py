@@ -170,6 +170,8 @@ class EncodeRole:
         self.clocks[partition] = clock
         if made.ended:
             self.ended.add(partition)
+        elif made.last_ms != NO_TIME:
+            self.ended.discard(partition)  # somebody wrote an end too early
         self.sent += len(futures) - len(made.dead)
         self.dead += len(made.dead)
         return futures

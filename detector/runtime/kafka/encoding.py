@@ -89,8 +89,9 @@ def source_of(partition: int) -> str:
 
 
 def is_end(record: Record) -> bool:
-    """Whether a record is the end marker that `produce --end` writes."""
-    return any(name == CONTROL_HEADER and value == END_CONTROL for name, value in record.headers or ())
+    """Whether a record is the end marker that `produce --end` writes: it has no value, so it hides no event."""
+    headers = record.headers
+    return bool(headers) and not record.value and (CONTROL_HEADER, END_CONTROL) in headers
 
 
 def encode_batch(batch: Batch, options: Options) -> list[Range]:
