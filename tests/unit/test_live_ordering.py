@@ -1,5 +1,6 @@
 """Operators' topics, live, without Kafka: a record is an entry or a dead letter, a range goes to every tenant."""
 
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -134,7 +135,7 @@ FIELDS = sorted({*ALLOW, *REVOKE, *SWITCH, *CONTROL, *LABEL, "ingest_time", "dec
 )
 def test_nothing_in_a_record_can_raise(data: st.DataObject, start: dict[str, Any], name: str) -> None:
     changed = data.draw(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=3))
-    raw = data.draw(st.just(orjson.dumps({**start, **changed}, default=str, option=orjson.OPT_PASSTHROUGH_DATETIME)))
+    raw = json.dumps({**start, **changed}).encode()
     raw = data.draw(st.just(raw) | st.integers(0, len(raw)).map(lambda at: raw[:at] + b"\x00" + raw[at:]))
     (made,) = sequence(name, Given(0, raw, key=data.draw(st.binary(max_size=9))))
     entries = {e.raw for tenant in (0, 1) for f in frames([made], tenant) for e in f.entries}
