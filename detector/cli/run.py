@@ -45,8 +45,8 @@ def run(
     if development:
         raise fail(f"no fingerprint key: set {KEY_VARIABLE} (64 hex digits) or --key-file", code=EXIT_USAGE)
     listening = _read_http(config, http)
-    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
     logs.begin(log_format, verbose=verbose)
+    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
     try:
         asyncio.run(worker.run(names, connection, settings, key=key, http=listening, from_beginning=from_beginning))
     except ConfigError as wrong:
