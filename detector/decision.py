@@ -231,10 +231,10 @@ def _leased(
     scope, value = key
     lease = ledger.leases.get(key)
     held = lease.decision if lease is not None else None
-    seq, strikes = _history(ledger, key).seq + 1, _history(ledger, key).strikes
+    past = _history(ledger, key)
     return Decision(
-        decision_id=held.decision_id if held else _decision_id(at.tenant, key, at.now_ms, seq),
-        seq=seq,
+        decision_id=held.decision_id if held else _decision_id(at.tenant, key, at.now_ms, past.seq + 1),
+        seq=past.seq + 1,
         tenant=at.tenant,
         scope=scope,  # type: ignore[arg-type]  # keys are made of the contract's scopes
         value=value,
@@ -242,9 +242,9 @@ def _leased(
         params=PARAMS[action],
         issued_at=at.now_ms,
         effective_at=at.effective_ms,
-        expires_at=at.effective_ms + _ttl(at.settings, action, strikes),
+        expires_at=at.effective_ms + _ttl(at.settings, action, past.strikes),
         renewals=held.renewals + 1 if held else 0,
-        strike_count=strikes,
+        strike_count=past.strikes,
         reason_code="coordinated_extraction",
         reason=REASONS[action],
         alert_ids=(cause.alert_id,),
@@ -267,10 +267,10 @@ def add(ledger: Ledger, command: Command, *, at: Circumstances) -> Decision:
     assert command.expires_at is not None
     key = (command.scope, command.value)
     lease = ledger.leases.get(key)
-    seq, strikes = _history(ledger, key).seq + 1, _history(ledger, key).strikes
+    past = _history(ledger, key)
     decision = Decision(
-        decision_id=_decision_id(at.tenant, key, at.now_ms, seq),
-        seq=seq,
+        decision_id=_decision_id(at.tenant, key, at.now_ms, past.seq + 1),
+        seq=past.seq + 1,
         tenant=at.tenant,
         scope=command.scope,
         value=command.value,
@@ -279,7 +279,7 @@ def add(ledger: Ledger, command: Command, *, at: Circumstances) -> Decision:
         issued_at=at.now_ms,
         effective_at=at.effective_ms,
         expires_at=command.expires_at,
-        strike_count=strikes,
+        strike_count=past.strikes,
         reason_code="operator",
         reason=OPERATOR_REASON,
         origin="operator",

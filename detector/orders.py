@@ -107,7 +107,8 @@ def _ask_anew(cases: Cases) -> None:
 def adopt(cases: Cases, settings: Settings, *, now_ms: int) -> None:
     """Go on under other settings: from enforce to shadow ends every enforced lease, as nobody would end it later.
 
-    From shadow to enforce, a member's lease is enforced from its next request on.
+    From shadow to enforce, a member's lease is enforced from its next request on; what an operator added in
+    shadow stays there.
     """
     turned = settings.mode != cases.settings.mode
     cases.settings, cases.config_hash = settings, config_hash(settings)

@@ -16,12 +16,13 @@ import time
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from detector.config import Settings
 from detector.runtime.kafka import markers
 from detector.runtime.kafka.application import Acknowledge, Application
 from detector.runtime.kafka.batches import Batch
-from detector.runtime.kafka.clients import make_producer, make_reader, partitions_of, read_stretch
+from detector.runtime.kafka.clients import ReadError, make_producer, make_reader, partitions_of, read_stretch
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.encoding import APPENDED, NO_TIME, Options, Range, encode_batch, reason_of, source_of
 from detector.runtime.kafka.orders_feed import OrdersFeed
@@ -235,12 +236,11 @@ class EncodeRole:
     async def _recall(self, tp: TopicPartition) -> None:
         """Learn the clock of a partition that was read to its end before it came to us, from its last records."""
         recalled, stop = self.recalled, self.application.consumer.stop_of(tp) or 0
-        start = (await self.application.consumer.log_starts(tp))[tp]
-        first, records = max(start, stop - TAIL_RECORDS), []
-        if first < stop:
-            place = TopicPartition(tp.topic, tp.partition)  # not Faust's: aiokafka tells them apart
-            async with make_reader(self.connection) as reader:
-                records = [r async for r in read_stretch(reader, place, first=first, stop=stop)]
+        try:
+            first, records = await self._tail(tp, stop)
+        except (KafkaError, ReadError) as wrong:
+            log.warning("partition %d: its last records cannot be read yet: %s", tp.partition, wrong)
+            return
         made = encode_batch(Batch(tp.partition, first, stop, records), self.options)
         # Whoever got the partition, or records of it, meanwhile knows better.
         if recalled is not self.recalled or tp.partition in self.clocks:
@@ -249,6 +249,15 @@ class EncodeRole:
         if made and not made[-1].ended:
             latest = max(part.last_ms for part in made)
             self.clocks[tp.partition] = Clock(stop, latest, made[-1].ingest_ms)
+
+    async def _tail(self, tp: TopicPartition, stop: int) -> tuple[int, list[Any]]:
+        """Read the last records before `stop`; also returns where they begin."""
+        first = max((await self.application.consumer.log_starts(tp))[tp], stop - TAIL_RECORDS)
+        if first >= stop:
+            return first, []
+        place = TopicPartition(tp.topic, tp.partition)  # not Faust's: aiokafka tells them apart
+        async with make_reader(self.connection) as reader:
+            return first, [r async for r in read_stretch(reader, place, first=first, stop=stop)]
 
     def _silent(self, tp: TopicPartition) -> bool:
         """Whether everything that the partition's log holds was read and sent."""
