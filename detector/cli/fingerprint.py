@@ -8,7 +8,16 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from detector.cli.common import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_USAGE, KEY_VARIABLE, Format, fail, read_key
+from detector.cli.common import (
+    EXIT_INFRASTRUCTURE,
+    EXIT_INPUT,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    KEY_VARIABLE,
+    Format,
+    fail,
+    read_key,
+)
 from detector.cli.inputs import resolved
 from detector.fingerprint import Content
 from detector.runtime.feed import with_fingerprints
@@ -43,6 +52,8 @@ def fingerprint(
             texts, rejects = _convert(inputs, opener, writer, key=key)
     except (InputError, OutputError) as wrong:
         raise fail(str(wrong), code=EXIT_INPUT if isinstance(wrong, InputError) else EXIT_USAGE) from wrong
+    except ConnectionError as wrong:
+        raise fail(f"{wrong.filename}: {wrong.strerror}", code=EXIT_INFRASTRUCTURE) from wrong
     except KeyboardInterrupt:
         _say(f"interrupted; {'output was cut off' if out == '-' else f'nothing was written to {out}'}")
         raise typer.Exit(EXIT_INTERRUPTED) from None

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from detector.cli.common import EXIT_INPUT, Format, Output, fail
+from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_INPUT, Format, Output, fail
 from detector.cli.inputs import resolved
 from detector.runtime.sources import TOPIC_SCHEME, InputError, check_input
 from detector.runtime.validate import Report, survey
@@ -37,6 +37,8 @@ def validate(
         report = survey(names, sample=sample, opener=opener).report(SIGNATURES)
     except InputError as wrong:
         raise fail(str(wrong), code=EXIT_INPUT) from wrong
+    except ConnectionError as wrong:
+        raise fail(f"{wrong.filename}: {wrong.strerror}", code=EXIT_INFRASTRUCTURE) from wrong
     if output is Output.json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
     else:

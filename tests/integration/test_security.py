@@ -171,6 +171,10 @@ def test_what_keeps_a_client_out_is_said_and_no_secret_with_it(
             assert done.output.count("\n") == 1
 
 
+def test_an_address_that_does_not_read_is_a_usage_error() -> None:
+    assert "name HOST:PORT" in stillwatch("topics", "check", "--bootstrap", "b:port", code=2)
+
+
 def test_a_topic_input_takes_its_security_from_the_configuration(secured: SecuredKafka, tmp_path: Path) -> None:
     connection = secured.by_password(prefix="in.", bootstrap="127.0.0.1:1")
     create_topics(secured.by_password(prefix="in."), Settings(), access_partitions=1)

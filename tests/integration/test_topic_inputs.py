@@ -6,10 +6,11 @@ from typing import Any
 
 import orjson
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
 from detector.records import format_time
 from detector.runtime.kafka.connection import Connection
+from detector.runtime.kafka.topic_input import TopicInputs
 from tests.integration.conftest import Recorded
 from tests.integration.live import SETTINGS, stillwatch
 
@@ -94,6 +95,26 @@ def test_a_range_is_cut_by_offset_or_by_time(installation: Callable[..., Connect
             "validate", address(connection, query, brokers=False), "--config", str(config), code=3
         )
     assert "is missing" in stillwatch("validate", f"kafka://{connection.bootstrap}/none", code=4)
+
+
+def test_records_that_go_while_a_topic_is_read_are_an_infrastructure_error(
+    installation: Callable[..., Connection], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    connection = installation(partitions=1)
+    put(connection, "access", [(0, event(n), []) for n in range(4)])
+    fixed, gone = TopicInputs.add, iter(range(1, 4))
+
+    def and_retention(inputs: TopicInputs, address: Any, connection: Connection) -> list[str]:
+        names = fixed(inputs, address, connection)
+        admin = KafkaAdminClient(bootstrap_servers=connection.bootstrap)
+        admin.delete_records({TopicPartition(address.topic, 0): next(gone)})
+        admin.close()
+        return names
+
+    monkeypatch.setattr(TopicInputs, "add", and_retention)
+    for words in (("validate",), ("replay", "--out", str(tmp_path)), ("fingerprint", "--out", "-")):
+        said = stillwatch(*words, address(connection), code=4)
+        assert "to=4: reading stopped: " in said
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from typing import Any, Final
 from aiokafka import errors
 from aiokafka.conn import AIOKafkaConnection, collect_hosts
 
+from detector.config import ConfigError
 from detector.records import DetectorError
 from detector.runtime.kafka.connection import Connection, client_arguments
 
@@ -55,25 +56,30 @@ def _why(wrong: BaseException, connection: Connection) -> str:
 
 async def _attempt(host: str, port: int, arguments: dict[str, Any]) -> None:
     made = AIOKafkaConnection(host, port, request_timeout_ms=int(REACH_TIMEOUT_S * 1000), **arguments)
-    connected = False
     try:
         async with asyncio.timeout(REACH_TIMEOUT_S):
             await made.connect()
-        connected = True
     except (TimeoutError, errors.KafkaError):
-        connected = True
+        await _closed(made)
         raise
-    finally:
-        if connected:  # else there is nothing to close
-            await asyncio.wait([made.close()], timeout=CLOSE_TIMEOUT_S)
+    await _closed(made)
+
+
+async def _closed(made: AIOKafkaConnection) -> None:
+    """Wait for the socket: after TCP was refused there is none, which is why this is no `finally`."""
+    await asyncio.wait([made.close()], timeout=CLOSE_TIMEOUT_S)
 
 
 async def reach(connection: Connection) -> None:
     """Connect to one of the brokers. Raises `ReachError`, and `ConfigError` for files that do not load."""
     arguments = client_arguments(connection)
     del arguments["bootstrap_servers"]
+    try:
+        hosts = collect_hosts(connection.bootstrap.split(","), randomize=False)
+    except ValueError as wrong:
+        raise ConfigError(f"kafka.bootstrap={connection.bootstrap} does not read; name HOST:PORT,...") from wrong
     said = []
-    for host, port, _ in collect_hosts(connection.bootstrap.split(","), randomize=False):
+    for host, port, _ in hosts:
         try:
             await _attempt(host, port, arguments)
         except (OSError, TimeoutError, errors.KafkaError) as wrong:

@@ -10,6 +10,7 @@ is not there.
 Source: the contract's synopsis.
 """
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,6 +20,7 @@ from urllib.parse import unquote
 import msgspec
 import numpy as np
 from kafka import TopicPartition
+from kafka.errors import KafkaError
 
 from detector.records import SchemaError, parse_time
 from detector.runtime.kafka.clients import ReadError
@@ -117,8 +119,15 @@ class TopicInputs:
         return names
 
     def open(self, name: str) -> Iterator[Block]:
-        """Open an input: a fixed range, or a file."""
-        return self._blocks(name) if name in self._ranges else self._files(name)
+        """Open an input: a fixed range, or a file. While it is read, a log that fails raises `ConnectionError`."""
+        return self._guarded(name) if name in self._ranges else self._files(name)
+
+    def _guarded(self, name: str) -> Iterator[Block]:
+        try:
+            yield from self._blocks(name)
+        except (KafkaError, ReadError) as wrong:
+            said = f"reading stopped: {type(wrong).__name__}: {wrong}"
+            raise ConnectionError(errno.EIO, said, name) from wrong
 
     def _blocks(self, name: str) -> Iterator[Block]:
         connection, place, first, stop = self._ranges[name]
