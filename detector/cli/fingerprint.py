@@ -8,10 +8,19 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from detector.cli.common import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_USAGE, KEY_VARIABLE, Format, fail, read_key
+from detector.cli.common import (
+    EXIT_INPUT,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    FORMAT_HELP,
+    KEY_VARIABLE,
+    Format,
+    fail,
+    read_key,
+)
 from detector.fingerprint import Content
 from detector.runtime.feed import with_fingerprints
-from detector.runtime.sources import InputError, check_input, decode_block, open_input
+from detector.runtime.sources import InputError, check_format, check_input, decode_block, open_input
 from detector.runtime.writer import EventWriter, OutputError
 
 
@@ -20,13 +29,12 @@ def fingerprint(
     out: Annotated[
         str, typer.Option("--out", metavar="FILE", help=".jsonl, .gz, .zst, .parquet, or - for JSON lines.")
     ],
-    form: Annotated[Format, typer.Option("--format", help="Layout of the records.")] = Format.auto,
+    form: Annotated[Format, typer.Option("--format", help=FORMAT_HELP)] = Format.auto,
     key_file: Annotated[
         Path | None, typer.Option("--key-file", metavar="K", help=f"File with 64 hex digits; else {KEY_VARIABLE}.")
     ] = None,
 ) -> None:
     """Turn raw content into the contract's fingerprints and drop the text."""
-    del form
     key, development = read_key(key_file)
     if development:
         _say(
@@ -36,8 +44,9 @@ def fingerprint(
     try:
         for name in inputs:
             check_input(name)
+            check_format(name, form=form)
         with EventWriter(out) as writer:
-            texts, rejects = _convert(inputs, writer, key=key)
+            texts, rejects = _convert(inputs, writer, key=key, form=form.value)
     except (InputError, OutputError) as wrong:
         raise fail(str(wrong), code=EXIT_INPUT if isinstance(wrong, InputError) else EXIT_USAGE) from wrong
     except KeyboardInterrupt:
@@ -56,12 +65,12 @@ def text_rows(content: Content) -> int:
     return int(np.logical_or.reduce([part.is_valid().to_numpy(zero_copy_only=False) for part in content]).sum())
 
 
-def _convert(inputs: list[str], writer: EventWriter, *, key: bytes) -> tuple[int, Counter[str]]:
+def _convert(inputs: list[str], writer: EventWriter, *, key: bytes, form: str) -> tuple[int, Counter[str]]:
     """Write the events of all inputs; returns how many carried text, and the rejects by reason."""
     texts = 0
     rejects: Counter[str] = Counter()
     for name in inputs:
-        for block in open_input(name):
+        for block in open_input(name, form=form):
             decoded = decode_block(block)
             batch = decoded.batch
             if decoded.content is not None:

@@ -17,6 +17,7 @@ from detector.cli.common import (
     EXIT_INPUT,
     EXIT_INTERRUPTED,
     EXIT_USAGE,
+    FORMAT_HELP,
     Format,
     Output,
     errors,
@@ -155,7 +156,7 @@ def replay(
     labels: Annotated[
         Path | None, typer.Option(help="ground truth (CSV or Parquet): scores go to metrics.json")
     ] = None,
-    format_: Annotated[Format, typer.Option("--format", help="both mean access.v1")] = Format.auto,
+    format_: Annotated[Format, typer.Option("--format", help=FORMAT_HELP)] = Format.auto,
     workers: Annotated[int, typer.Option(min=1, max=64, help="processes that read and encode")] = 1,
     since: Annotated[str | None, typer.Option(help="only events from this time on, RFC 3339")] = None,
     until: Annotated[str | None, typer.Option(help="only events before this time, RFC 3339")] = None,
@@ -172,7 +173,6 @@ def replay(
     no_progress: Annotated[bool, typer.Option("--no-progress", help="no progress line")] = False,
 ) -> None:
     """Replay access logs: find campaigns, write alerts, decisions and members to DIR."""
-    del format_  # access.v1 is the only format so far, and its containers show by themselves
     settings = read_settings(config, [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])])
     key, development = read_key(key_file)
     _check_inputs(inputs, labels=labels, fired=verify_against, operators=operators)
@@ -185,6 +185,7 @@ def replay(
             out=out,
             settings=settings,
             key=key,
+            form=format_.value,
             workers=workers,
             limit=limit,
             window_ms=_window_ms(since, until),

@@ -33,6 +33,7 @@ from detector.decode import Decoded
 from detector.encode import encode
 from detector.events import EventBatch
 from detector.fingerprint import Content, fingerprint
+from detector.formats import AUTO
 from detector.frames import NUM, Frame, unwire, wire
 from detector.records import Reject
 from detector.runtime.sources import Block, decode_block, open_input, reject_record
@@ -205,9 +206,10 @@ class _BlocksAhead(_Blocks):
 class _Input:
     """One input's blocks, some of them in flight."""
 
-    def __init__(self, name: str, submit: Callable[..., "Future[Encoded]"], ahead: int) -> None:
+    def __init__(self, name: str, submit: Callable[..., "Future[Encoded]"], *, ahead: int, form: str) -> None:
         self.name, self.submit, self.ahead = name, submit, ahead
-        self.blocks = _Blocks(open_input(name)) if ahead == 1 else _BlocksAhead(open_input(name))
+        blocks = open_input(name, form=form)
+        self.blocks = _Blocks(blocks) if ahead == 1 else _BlocksAhead(blocks)
         self.held = self.blocks.take(wait=True)
         self.flight: deque[tuple[int, int, Future[Encoded]]] = deque()
         self.start = self.held.first if self.held is not None else 0
@@ -309,6 +311,7 @@ def pieces(
     key: bytes,
     tenants: tuple[str, ...],
     workers: int,
+    form: str = AUTO,
     window_ms: tuple[int, int] = ALWAYS,
     paced: Callable[[Piece], Iterable[Piece]] = _at_once,
 ) -> Iterator[Piece | str]:
@@ -333,10 +336,11 @@ def pieces(
         done.set_result(encode_block(block, first=first, stop=stop, **common))
         return done
 
+    ahead = AHEAD * workers if workers > 1 else 1
     opened: list[_Input] = []
     try:
         with _Interrupts() as interrupts:
-            opened.extend(_Input(name, submit, AHEAD * workers if workers > 1 else 1) for name in inputs)
+            opened.extend(_Input(name, submit, ahead=ahead, form=form) for name in inputs)
             live = list(opened)
             while live:
                 behind = min(live, key=lambda i: (i.end_ms, i.name))

@@ -19,6 +19,7 @@ import orjson
 
 from detector.cases import Output
 from detector.config import Settings
+from detector.formats import AUTO
 from detector.frames import Frame, empty_frame
 from detector.judge import Judge
 from detector.panes import Refused
@@ -27,7 +28,7 @@ from detector.runtime.feed import ALWAYS, Piece, pieces
 from detector.runtime.operators_file import Recorded, read_operators
 from detector.runtime.outcome import FILES, Progress, Result, manifest, metrics
 from detector.runtime.pace import Pace
-from detector.runtime.sources import check_input
+from detector.runtime.sources import check_format, check_input
 from detector.vocabulary import Action
 
 
@@ -163,6 +164,7 @@ def replay(
     out: Path,
     settings: Settings,
     key: bytes,
+    form: str = AUTO,
     workers: int = 1,
     limit: int | None = None,
     window_ms: tuple[int, int] = ALWAYS,
@@ -174,17 +176,18 @@ def replay(
 ) -> Result:
     """Replay inputs into `out`; an interrupt is a result.
 
-    `window_ms` keeps events in [start, end); `speed` is event time over clock time, None as fast as it goes;
-    `operators` are recorded operators' records; every campaign is approved `approve_after_ms` after it was
-    detected, unless negative. Raises `InputError` where an input cannot be opened.
+    `form` is the inputs' format; `window_ms` keeps events in [start, end); `speed` is event time over clock time,
+    None as fast as it goes; `operators` are recorded operators' records; every campaign is approved
+    `approve_after_ms` after it was detected, unless negative. Raises `InputError` where an input cannot be opened.
     """
     for name in inputs:
         check_input(name)  # before the results of an earlier run are overwritten
+        check_format(name, form=form)
     orders = read_operators(operators, tenants=settings.tenants) if operators is not None else None
     out.mkdir(parents=True, exist_ok=True)
     run = _Run(inputs, out, settings, key=key, orders=orders, approve_ms=approve_after_ms)
     paced = {"paced": Pace(speed).parts} if speed is not None else {}
-    feed = pieces(inputs, key=key, tenants=settings.tenants, workers=workers, window_ms=window_ms, **paced)
+    feed = pieces(inputs, key=key, tenants=settings.tenants, workers=workers, form=form, window_ms=window_ms, **paced)
     try:
         interrupted = run.follow(feed, limit=limit, progress=progress)
         members = run.members()
@@ -194,6 +197,7 @@ def replay(
     result = _result(run, members, interrupted=interrupted)
     about = manifest(
         inputs,
+        form=form,
         settings=settings,
         key=key,
         command=list(command),
