@@ -92,6 +92,14 @@ def _content(record: dict[str, Any]) -> dict[str, str] | None:
     return content_of(system=told or system, prompt=prompt, output=said_)
 
 
+def _turn(record: dict[str, Any]) -> int | None:
+    return asked(_readable(record, "gen_ai.input.messages", "gen_ai.prompt"))[2]
+
+
+def _is_json(kind: Any) -> bool | None:
+    return kind == "json" if type(kind) is str else None
+
+
 def _readable(record: dict[str, Any], *names: str) -> Any:
     """The first of some attributes that holds text, unless a fingerprint stands in its place."""
     values = (unpacked(record.get(name)) for name in names)
@@ -143,6 +151,8 @@ TABLE: dict[str, At | Reads] = {
     "prompt_fp": at("gen_ai.input.messages", to=keyed),
     "system_prompt_fp": at("gen_ai.system_instructions", to=keyed),
     "tools_fp": at("gen_ai.tool.definitions", to=keyed),
+    "structured_output": at("gen_ai.output.type", to=_is_json),
+    "turn_index": Reads(_turn),
     "content": Reads(_content),
 }
 

@@ -248,7 +248,7 @@ def operation(value: Any) -> str | Fault | None:
     if type(found) is not str:
         return found
     lower = found.lower()
-    if lower.endswith("responses"):  # of OpenAI; InvokeModelWithResponseStream is another
+    if lower.endswith("responses") or lower in _CHATS:  # InvokeModelWithResponseStream is no `responses`
         return "chat"
     for word, name in _OPERATIONS:
         if word in lower:
@@ -256,6 +256,7 @@ def operation(value: Any) -> str | Fault | None:
     return lower
 
 
+_CHATS: Final = ("completion", "acompletion")  # LiteLLM's, whose completions of plain text are text_completion
 _OPERATIONS: Final = (
     ("embed", "embeddings"),
     ("chat", "chat"),

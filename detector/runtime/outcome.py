@@ -117,7 +117,7 @@ def manifest(
     window_ms: tuple[int, int],
     approve_after_ms: int,
 ) -> dict[str, Any]:
-    """What produced a run: inputs with digests and their format settings, what else shaped it, key name, versions, command."""
+    """What produced a run: inputs, digests, format, settings, what else shaped it, key name, versions, command."""
     since, until = (format_time(t) if abs(t) < 1 << 61 else None for t in window_ms)
     return {
         "inputs": [_digested(name) for name in inputs],
