@@ -54,7 +54,7 @@ def _show(report: Report, console: Console) -> None:
         where = f" ({len(said.inputs)} of {len(report.inputs)} inputs)" if len(report.formats) > 1 else ""
         console.print(f"format: [bold]{said.format}[/]{where}, {said.title}")
     if report.passed:
-        console.print(f"{report.passed:,} records hold no model call and were passed over")
+        console.print(f"passed over: {report.passed:,} records of no model call")
     if report.sampled:
         console.print("a sample: the inputs were not read to their end")
     if report.first_time is not None:
@@ -83,8 +83,8 @@ def _show_formats(report: Report, console: Console) -> None:
         if not said.never:
             continue
         console.print(f"\n[bold]{said.format} never carries[/]: {', '.join(said.never)}")
-        for signature in said.off:
-            console.print(f"  so off without a join: {signature.signature} (no {', '.join(signature.missing)})")
+        if said.off:
+            console.print(f"  off for that, in any such log: {', '.join(s.signature for s in said.off)}")
         console.print(f"  to supply it: {said.join}", markup=False)
 
 

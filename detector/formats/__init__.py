@@ -35,7 +35,7 @@ from detector.formats import (
     sglang,
     vertex,
 )
-from detector.formats.layout import Format, Refused, event_of
+from detector.formats.layout import NOTES, Format, Refused, event_of
 
 AUTO: Final = "auto"
 CANONICAL: Final = "canonical"
@@ -63,6 +63,7 @@ FORMATS: Final[dict[str, Format]] = {
     )
 }
 _OURS_MIN: Final = 2
+_NOTES: Final = NOTES.encode()
 _REQUIRED: Final = ("event_id", "event_time", "account_id", "request_model")
 
 
@@ -115,10 +116,10 @@ def convert(data: bytes, *, form: Format) -> Converted:
         if reason:
             rejects.append(Reject(reason, number))
             continue
-        found = False
+        found, noted = False, _NOTES in line
         for record in form.calls(value):
             found = True
-            event = event_of(record, form=form) if type(record) is dict else Refused("not_object", None)
+            event = event_of(record, form=form, noted=noted) if type(record) is dict else Refused("not_object", None)
             if isinstance(event, Refused):
                 rejects.append(Reject(event.reason, number, field=event.field))
             else:

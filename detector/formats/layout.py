@@ -172,10 +172,10 @@ def _noted(record: dict[str, Any], *, event: dict[str, Any]) -> Refused | None:
 _NOTED: Final = tuple((f.name, _default(f.name)) for f in FIELDS)
 
 
-def event_of(record: dict[str, Any], *, form: Format) -> dict[str, Any] | Refused:
+def event_of(record: dict[str, Any], *, form: Format, noted: bool) -> dict[str, Any] | Refused:
     """One record of a model call as an access.v1 object, or a fault's reason and field.
 
-    Required fields may be missing: `decode` says so, as for any other event.
+    `noted` says whether to look for what a join wrote. Required fields may be missing: `decode` says so, as ever.
     """
     event: dict[str, Any] = {"input_tokens": None, "output_tokens": None}
     for name, read in form.reads:
@@ -185,8 +185,5 @@ def event_of(record: dict[str, Any], *, form: Format) -> dict[str, Any] | Refuse
         if isinstance(value, Fault):
             return Refused(value.reason, name)
         event[name] = value
-    if any(key.startswith(NOTES) for key in record):
-        fault = _noted(record, event=event)
-        if fault is not None:
-            return fault
-    return event
+    fault = _noted(record, event=event) if noted else None
+    return event if fault is None else fault

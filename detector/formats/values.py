@@ -14,6 +14,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -228,14 +229,22 @@ def address(value: Any) -> str | Fault | None:
             return f"{masked[1]}.0/24"
         if with_port := _WITH_PORT.fullmatch(bare):
             bare = with_port[1].strip("[]")
-        try:
-            known = ipaddress.ip_address(bare)
-        except ValueError:
-            continue
-        if not any(known in network for network in _INTERNAL):
+        public = _is_public(bare)
+        if public:
             return bare
-        found = found or bare
+        if public is not None:
+            found = found or bare
     return found
+
+
+@lru_cache(maxsize=1 << 14)
+def _is_public(bare: str) -> bool | None:
+    """Whether an address is one that a client can come from; None for what is no address."""
+    try:
+        known = ipaddress.ip_address(bare)
+    except ValueError:
+        return None
+    return not any(known in network for network in _INTERNAL)
 
 
 def operation(value: Any) -> str | Fault | None:

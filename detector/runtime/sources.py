@@ -161,7 +161,7 @@ class _Prefixed:
 
     def read(self, size: int) -> bytes:
         head, self._head = self._head[:size], self._head[size:]
-        return head or self._file.read(size)
+        return head + self._file.read(size - len(head))
 
 
 def check_format(name: str, *, form: str) -> None:
