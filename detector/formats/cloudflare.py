@@ -3,8 +3,9 @@
 Purpose: NDJSON of the Logpush data set (names in capitals) and of the API (`tokens_in` ...).
 Invariants: encrypted parts (`{key, iv, data}`) hold nothing that is read: they are opened by
 whoever has the private key, before this reader.
-Limits: Logpush has no token counts and no id of its own in some versions; there is no address,
-user agent or JA4 (they are in zone logs), and no account but what clients send as metadata.
+Limits: Logpush has no token counts; by which names it has an id and a time is not documented
+where we could read it, so several are tried; there is no address, user agent or JA4 (they
+are in zone logs), and no account but what clients send as metadata.
 Source: Cloudflare's documentation of AI Gateway (logging, Logpush, custom metadata) and its
 API reference of gateway logs.
 """

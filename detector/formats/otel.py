@@ -11,6 +11,7 @@ with the older names that libraries still write.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from detector.events import NESTING_MAX
@@ -19,6 +20,7 @@ from detector.formats.layout import At, Reads, at, find, layout
 from detector.formats.values import address, epoch, first, keyed, scaled, unpacked, whole
 
 OPERATIONS = ("chat", "generate_content", "text_completion", "embeddings")
+SHARED_MAX = 128  # as many attributes as SDKs allow by default
 _FROM_NS = 1e-6
 _MODELS = ("gen_ai.request.model", "gen_ai.response.model")
 
@@ -61,6 +63,7 @@ def calls(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The inference spans and log records of an export: their attributes, flat, and themselves under `span`."""
     for resource in _parts(value, "resourceSpans", "resourceLogs"):
         shared = _attributes(find(resource, keys=("resource", "attributes")))
+        shared = dict(islice(shared.items(), SHARED_MAX))  # each span has a copy
         for scope in _parts(resource, "scopeSpans", "scopeLogs"):
             for span in _parts(scope, "spans", "logRecords"):
                 own = _attributes(span.get("attributes"))

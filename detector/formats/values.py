@@ -29,7 +29,7 @@ TICKS_PER_MS: Final = 10_000
 NOTHING: Final = frozenset({"", "-", "null", "None", "N/A"})
 _ZONED: Final = re.compile(r"(?:[zZ]|[+-]\d\d:\d\d)$")
 # What providers' keys, bearer tokens and JSON web tokens begin with.
-_CREDENTIAL: Final = re.compile(r"(?i:bearer|basic)\s|sk[-_]|pk[-_](?:live|test)|eyJ[\w-]+\.|AIza|gsk_|xai-|hf_|AKIA")
+_CREDENTIAL: Final = re.compile(r"(?i:bearer|basic)\s|sk[-_]|pk[-_](?:live|test)|eyJ[\w-]+\.|AIza|gsk_|xai-|hf_")
 _MASKED: Final = re.compile(r"(\d{1,3}\.\d{1,3}\.\d{1,3})\.[*x]{1,3}")
 _INTERNAL: Final = tuple(
     ipaddress.ip_network(network)

@@ -174,8 +174,9 @@ def check_format(name: str, *, form: str) -> None:
     first = next(open_input(name, form=form), None)
     found = _look(first) if first is not None else None
     if form == AUTO and found is not None and found.keys and not found.formats:
+        keys = ", ".join(map(repr, found.keys))
         raise InputError(
-            f"input {name}: its first records are in no format that is known (objects with {', '.join(found.keys)}); "
+            f"input {name}: its first records are in no format that is known (objects with {keys}); "
             f"name it with --format: {CANONICAL}, {', '.join(sorted(FORMATS))}"
         )
 

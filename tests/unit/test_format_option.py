@@ -76,7 +76,7 @@ def test_a_named_format_is_read_as_such(tmp_path: Path) -> None:
         (
             ({"colour": 1, "size": 2},),
             "auto",
-            r"no format that is known \(objects with colour, size\); name it with",
+            r"no format that is known \(objects with 'colour', 'size'\); name it with",
         ),
     ],
 )
