@@ -24,10 +24,26 @@ errors = Console(stderr=True)
 
 
 class Format(StrEnum):
-    """How an input is laid out; both names mean access.v1 until other formats are read."""
+    """How an input is laid out: found out from its first lines, access.v1, or another system's log."""
 
     auto = "auto"
     canonical = "canonical"
+    otel = "otel"
+    ocsf = "ocsf"
+    envoy = "envoy"
+    litellm = "litellm"
+    kong = "kong"
+    portkey = "portkey"
+    helicone = "helicone"
+    openrouter = "openrouter"
+    cloudflare = "cloudflare"
+    bedrock = "bedrock"
+    azure = "azure"
+    vertex = "vertex"
+    sglang = "sglang"
+
+
+FORMAT_HELP = "format of the records; auto: as the first ones show"
 
 
 class Output(StrEnum):

@@ -13,6 +13,7 @@ from detector.cli.common import (
     EXIT_INPUT,
     EXIT_INTERRUPTED,
     EXIT_USAGE,
+    FORMAT_HELP,
     KEY_VARIABLE,
     Format,
     fail,
@@ -21,7 +22,7 @@ from detector.cli.common import (
 from detector.cli.inputs import resolved
 from detector.fingerprint import Content
 from detector.runtime.feed import with_fingerprints
-from detector.runtime.sources import TOPIC_SCHEME, InputError, Opener, check_input, decode_block
+from detector.runtime.sources import TOPIC_SCHEME, InputError, Opener, check_format, check_input, decode_block
 from detector.runtime.writer import EventWriter, OutputError
 
 
@@ -30,15 +31,14 @@ def fingerprint(
     out: Annotated[
         str, typer.Option("--out", metavar="FILE", help=".jsonl, .gz, .zst, .parquet, or - for JSON lines.")
     ],
-    form: Annotated[Format, typer.Option("--format", help="Layout of the records.")] = Format.auto,
+    form: Annotated[Format, typer.Option("--format", help=FORMAT_HELP)] = Format.auto,
     key_file: Annotated[
         Path | None, typer.Option("--key-file", metavar="K", help=f"File with 64 hex digits; else {KEY_VARIABLE}.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings, TOML: how a topic's brokers are reached.")] = None,
 ) -> None:
     """Turn raw content into the contract's fingerprints and drop the text."""
-    del form
-    inputs, opener = resolved(inputs, config=config)
+    inputs, opener = resolved(inputs, config=config, form=form)
     key, development = read_key(key_file)
     if development:
         _say(
@@ -48,6 +48,7 @@ def fingerprint(
     try:
         for name in (n for n in inputs if not n.startswith(TOPIC_SCHEME)):
             check_input(name)
+            check_format(name, form=form)
         with EventWriter(out) as writer:
             texts, rejects = _convert(inputs, opener, writer, key=key)
     except (InputError, OutputError) as wrong:

@@ -17,6 +17,7 @@ from detector.cli.common import (
     EXIT_INPUT,
     EXIT_INTERRUPTED,
     EXIT_USAGE,
+    FORMAT_HELP,
     Format,
     Output,
     duration_ms,
@@ -148,7 +149,7 @@ def replay(
     labels: Annotated[
         Path | None, typer.Option(help="ground truth (CSV or Parquet): scores go to metrics.json")
     ] = None,
-    format_: Annotated[Format, typer.Option("--format", help="both mean access.v1")] = Format.auto,
+    format_: Annotated[Format, typer.Option("--format", help=FORMAT_HELP)] = Format.auto,
     workers: Annotated[int, typer.Option(min=1, max=64, help="processes that read and encode")] = 1,
     since: Annotated[str | None, typer.Option(help="only events from this time on, RFC 3339")] = None,
     until: Annotated[str | None, typer.Option(help="only events before this time, RFC 3339")] = None,
@@ -165,10 +166,9 @@ def replay(
     no_progress: Annotated[bool, typer.Option("--no-progress", help="no progress line")] = False,
 ) -> None:
     """Replay access logs: find campaigns, write alerts, decisions and members to DIR."""
-    del format_  # access.v1 is the only format so far, and its containers show by themselves
     settings = read_settings(config, [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])])
     key, development = read_key(key_file)
-    inputs, opener = resolved(inputs, config=config)
+    inputs, opener = resolved(inputs, config=config, form=format_)
     _check_inputs(inputs, labels=labels, fired=verify_against, operators=operators)
     if fail_if is not None:
         _gate_of(fail_if)
@@ -179,6 +179,7 @@ def replay(
             out=out,
             settings=settings,
             key=key,
+            form=format_.value,
             workers=workers,
             limit=limit,
             window_ms=_window_ms(since, until),

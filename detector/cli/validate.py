@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_INPUT, Format, Output, fail
+from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_INPUT, FORMAT_HELP, Format, Output, fail
 from detector.cli.inputs import resolved
-from detector.runtime.sources import TOPIC_SCHEME, InputError, check_input
+from detector.runtime.sources import TOPIC_SCHEME, InputError, check_format, check_input
 from detector.runtime.validate import Report, survey
 from detector.signatures.registry import SIGNATURES
 
@@ -21,7 +21,7 @@ def validate(
         list[str],
         typer.Argument(metavar="IN", help="Logs: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, - for JSON lines, kafka://."),
     ],
-    form: Annotated[Format, typer.Option("--format", help="Layout of the records.")] = Format.auto,
+    form: Annotated[Format, typer.Option("--format", help=FORMAT_HELP)] = Format.auto,
     sample: Annotated[
         int | None, typer.Option("--sample", min=1, metavar="N", help="Read only the first N records of each input.")
     ] = None,
@@ -29,11 +29,11 @@ def validate(
     output: Annotated[Output, typer.Option("-o", "--output", help="For people or for programs.")] = Output.human,
 ) -> None:
     """Say what a log holds: fields, rejects, time order, accounts, and which signatures will be off."""
-    del form
-    names, opener = resolved(inputs, config=config)
+    names, opener = resolved(inputs, config=config, form=form)
     try:
         for name in (n for n in names if not n.startswith(TOPIC_SCHEME)):
             check_input(name)
+            check_format(name, form=form)
         report = survey(names, sample=sample, opener=opener).report(SIGNATURES)
     except InputError as wrong:
         raise fail(str(wrong), code=EXIT_INPUT) from wrong
@@ -56,6 +56,11 @@ def _show(report: Report, console: Console) -> None:
     console.print(
         f"[bold]{report.rows:,}[/] events of {accounts} accounts, {refused:,} rejects ({refused / records:.2%})"
     )
+    for said in report.formats:
+        where = f" ({len(said.inputs)} of {len(report.inputs)} inputs)" if len(report.formats) > 1 else ""
+        console.print(f"format: [bold]{said.format}[/]{where}, {said.title}")
+    if report.passed:
+        console.print(f"passed over: {report.passed:,} records of no model call")
     if report.sampled:
         console.print("a sample: the inputs were not read to their end")
     if report.first_time is not None:
@@ -76,6 +81,17 @@ def _show(report: Report, console: Console) -> None:
     console.print(f": {', '.join(active)}" if active else "")
     for signature in off:
         console.print(f"  off: {signature.signature} (no {', '.join(signature.missing)})")
+    _show_formats(report, console)
+
+
+def _show_formats(report: Report, console: Console) -> None:
+    for said in report.formats:
+        if not said.never:
+            continue
+        console.print(f"\n[bold]{said.format} never carries[/]: {', '.join(said.never)}")
+        if said.off:
+            console.print(f"  off for that, in any such log: {', '.join(s.signature for s in said.off)}")
+        console.print(f"  to supply it: {said.join}", markup=False)
 
 
 def _show_rejects(report: Report, console: Console) -> None:

@@ -62,13 +62,15 @@ class Decoded(NamedTuple):
     """The outcome of decoding: rows, where each came from, raw text if any, and what was refused.
 
     `positions` (int64) has the index of each row's record in the input; `content` is
-    None where no record carried any, else three string columns aligned with the batch.
+    None where no record carried any, else three string columns aligned with the batch. `passed` counts
+    records of a foreign format that hold no model call.
     """
 
     batch: EventBatch
     positions: npt.NDArray[np.int64]
     content: Content | None
     rejects: list[Reject]
+    passed: int = 0
 
 
 def _form(name: str, kind: pa.DataType | None) -> int:

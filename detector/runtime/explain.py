@@ -16,6 +16,7 @@ import orjson
 
 from detector.campaigns import HIT_SHARE_MIN, HITS_MIN
 from detector.encode import subnet_of
+from detector.formats import AUTO
 from detector.records import Alert, Decision, DetectorError, Evidence, Member, SchemaError, decode, format_time
 from detector.runtime import lookup
 from detector.runtime.lookup import Link, Seen
@@ -36,6 +37,7 @@ class Run(NamedTuple):
     decisions: list[Decision]
     members: list[Member]
     inputs: list[str]
+    form: str  # the inputs' format, as it was asked for
     hash_key: str
     families_min: int
 
@@ -59,6 +61,7 @@ def read_run(folder: Path) -> Run:
         decisions=[decode(raw, kind=Decision) for raw in lines("decisions.jsonl")],
         members=[decode(raw, kind=Member) for raw in lines("members.jsonl")],
         inputs=inputs,
+        form=manifest.get("format", AUTO),
         hash_key=hash_key,
         families_min=families_min,
     )
@@ -190,7 +193,7 @@ def explain_account(run: Run, account_id: str, *, key: bytes, at_ms: int | None 
     run = as_of(run, at_ms)
     mine = [m for m in run.members if m.account_id == account_id]
     decided = [d for d in run.decisions if d.scope == "account" and d.value == account_id]
-    seen = lookup.account(run.inputs, account_id, key=key, until_ms=at_ms)
+    seen = lookup.account(run.inputs, account_id, key=key, until_ms=at_ms, form=run.form)
     if seen is None and not mine and not decided:
         raise NotFoundError(
             f"no account {account_id!r} in this run's files or inputs{' up to then' if at_ms is not None else ''}"
@@ -248,7 +251,7 @@ def _shared(run: Run, seen: Seen, *, member: bool) -> Iterator[str]:
 
 def explain_event(run: Run, event_id: str, *, key: bytes) -> Iterator[str]:
     """Lines on one event: where it stands, what it shares with campaigns, what was in force, whose it is."""
-    found = next(lookup.find(run.inputs, field="event_id", value=event_id, key=key), None)
+    found = next(lookup.find(run.inputs, field="event_id", value=event_id, key=key, form=run.form), None)
     if found is None:
         raise NotFoundError(f"no event {event_id!r} in the inputs of this run: {', '.join(run.inputs)}")
     at_ms = int(found.event["event_time"])

@@ -205,7 +205,7 @@ class _BlocksAhead(_Blocks):
 class _Input:
     """One input's blocks, some of them in flight."""
 
-    def __init__(self, name: str, submit: Callable[..., "Future[Encoded]"], ahead: int, opener: Opener) -> None:
+    def __init__(self, name: str, submit: Callable[..., "Future[Encoded]"], *, ahead: int, opener: Opener) -> None:
         self.name, self.submit, self.ahead = name, submit, ahead
         self.blocks = _Blocks(opener(name)) if ahead == 1 else _BlocksAhead(opener(name))
         self.held = self.blocks.take(wait=True)
@@ -334,10 +334,11 @@ def pieces(
         done.set_result(encode_block(block, first=first, stop=stop, **common))
         return done
 
+    ahead = AHEAD * workers if workers > 1 else 1
     opened: list[_Input] = []
     try:
         with _Interrupts() as interrupts:
-            opened.extend(_Input(name, submit, AHEAD * workers if workers > 1 else 1, opener) for name in inputs)
+            opened.extend(_Input(name, submit, ahead=ahead, opener=opener) for name in inputs)
             live = list(opened)
             while live:
                 behind = min(live, key=lambda i: (i.end_ms, i.name))

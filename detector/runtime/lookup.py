@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from detector.encode import DEFAULT_TENANT, encode
 from detector.fingerprint import Content
+from detector.formats import AUTO
 from detector.frames import IDS, LINKS_FIRST, Frame
 from detector.link_columns import KIND_OF_COLUMN, KINDS
 from detector.runtime.feed import with_fingerprints
@@ -64,12 +65,12 @@ def _links_of(frame: Frame) -> list[tuple[Link, ...]]:
     return rows
 
 
-def find(inputs: list[str], *, field: str, value: str, key: bytes) -> Iterator[Found]:
+def find(inputs: list[str], *, field: str, value: str, key: bytes, form: str = AUTO) -> Iterator[Found]:
     """Find the events whose `field` equals `value`, in order of the inputs. Raises `InputError`."""
     for name in inputs:
         if name == STANDARD_INPUT:
             continue
-        for block in open_input(name):
+        for block in open_input(name, form=form):
             decoded = decode_block(block)
             keep = pc.fill_null(pc.equal(decoded.batch.column(field), value), False)
             rows = int(pc.sum(keep).as_py() or 0)
@@ -90,12 +91,12 @@ def find(inputs: list[str], *, field: str, value: str, key: bytes) -> Iterator[F
                 yield Found(event, f"{name}:{position}", links)
 
 
-def account(inputs: list[str], account_id: str, *, key: bytes, until_ms: int | None) -> Seen | None:
+def account(inputs: list[str], account_id: str, *, key: bytes, until_ms: int | None, form: str = AUTO) -> Seen | None:
     """Gather what the inputs hold of an account up to a time; None where they do not know it."""
     links: Counter[Link] = Counter()
     times: list[int] = []
     tenants, models, output_tokens = set(), set(), 0
-    for found in find(inputs, field="account_id", value=account_id, key=key):
+    for found in find(inputs, field="account_id", value=account_id, key=key, form=form):
         event = found.event
         if until_ms is not None and event["event_time"] > until_ms:
             continue

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from detector.encode import encode_operators
+from detector.formats import CANONICAL
 from detector.frames import OperatorFrame
 from detector.operators import Fault, Received, read, tenant_of
 from detector.records import Reject
@@ -38,7 +39,7 @@ def read_operators(path: Path, *, tenants: tuple[str, ...]) -> Recorded:
     received: list[tuple[int, Received]] = []
     rejects: list[Reject] = []
     stop = 1
-    for block in open_input(name):
+    for block in open_input(name, form=CANONICAL):
         if not isinstance(block.data, bytes):
             raise InputError(f"operators' records {name}: expected JSON lines")
         rejects += [reject_record(r, block=block) for r in block.rejects]

@@ -16,6 +16,7 @@ import msgspec
 
 from detector import __version__
 from detector.config import Settings, config_hash
+from detector.formats import AUTO
 from detector.hashing import key_digest
 from detector.judge import Judge
 from detector.policy import contains
@@ -108,6 +109,7 @@ def _digested(name: str) -> dict[str, str | int]:
 def manifest(
     inputs: list[str],
     *,
+    form: str = AUTO,
     settings: Settings,
     key: bytes,
     command: list[str],
@@ -115,10 +117,11 @@ def manifest(
     window_ms: tuple[int, int],
     approve_after_ms: int,
 ) -> dict[str, Any]:
-    """What produced a run: inputs with digests, settings, what else shaped it, key name, versions, command."""
+    """What produced a run: inputs, digests, format, settings, what else shaped it, key name, versions, command."""
     since, until = (format_time(t) if abs(t) < 1 << 61 else None for t in window_ms)
     return {
         "inputs": [_digested(name) for name in inputs],
+        "format": form,
         "operators": _digested(str(operators)) if operators is not None else None,
         "since": since,
         "until": until,

@@ -20,6 +20,7 @@ import orjson
 from detector.cases import Output
 from detector.config import Settings
 from detector.decision import Tombstone
+from detector.formats import AUTO
 from detector.frames import Frame, empty_frame
 from detector.judge import Judge
 from detector.operators import Control
@@ -29,7 +30,7 @@ from detector.runtime.feed import ALWAYS, Piece, pieces
 from detector.runtime.operators_file import Recorded, read_operators
 from detector.runtime.outcome import FILES, Progress, Result, manifest, metrics
 from detector.runtime.pace import Pace
-from detector.runtime.sources import TOPIC_SCHEME, Opener, check_input, open_input
+from detector.runtime.sources import TOPIC_SCHEME, Opener, check_format, check_input, open_input
 from detector.vocabulary import Action
 
 
@@ -167,6 +168,7 @@ def replay(
     out: Path,
     settings: Settings,
     key: bytes,
+    form: str = AUTO,
     workers: int = 1,
     limit: int | None = None,
     window_ms: tuple[int, int] = ALWAYS,
@@ -179,13 +181,14 @@ def replay(
 ) -> Result:
     """Replay inputs into `out`; an interrupt is a result.
 
-    `window_ms` keeps events in [start, end); `speed` is event time over clock time, None as fast as it goes;
-    `operators` are recorded operators' records; every campaign is approved `approve_after_ms` after it was
-    detected, unless negative; `opener` opens inputs that are no files. Raises `InputError` where an input cannot
-    be opened.
+    `form` is the inputs' format, for the manifest; `opener` opens them; `window_ms` keeps events in [start, end);
+    `speed` is event time over clock time, None as fast as it goes; `operators` are recorded operators' records;
+    every campaign is approved `approve_after_ms` after it was detected, unless negative. Raises `InputError` where
+    an input cannot be opened.
     """
     for name in (n for n in inputs if not n.startswith(TOPIC_SCHEME)):
         check_input(name)  # before the results of an earlier run are overwritten
+        check_format(name, form=form)
     orders = read_operators(operators, tenants=settings.tenants) if operators is not None else None
     out.mkdir(parents=True, exist_ok=True)
     run = _Run(inputs, out, settings, key=key, orders=orders, approve_ms=approve_after_ms)
@@ -202,6 +205,7 @@ def replay(
     result = _result(run, members, interrupted=interrupted)
     about = manifest(
         inputs,
+        form=form,
         settings=settings,
         key=key,
         command=list(command),

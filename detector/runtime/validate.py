@@ -1,7 +1,8 @@
 """Validate: what a log holds, what in it is refused, and what the engine will be blind to.
 
-Purpose: the first look at a new log, before a replay: fill rates, rejects by reason with
-positions, time range and order, accounts, and the signatures that will be off.
+Purpose: the first look at a new log, before a replay: its format and what that can never carry,
+fill rates, rejects by reason with positions, time range and order, accounts, and the
+signatures that will be off.
 Invariants: counts only, never a value of the log; the answer does not depend on how
 inputs are cut into blocks.
 Limits: accounts are counted exactly up to `ACCOUNTS_MAX`, beyond that "at least".
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 from detector.decode import Decoded
 from detector.events import FIELDS, EventBatch
+from detector.formats import CANONICAL, FORMATS, Format
 from detector.hashing import DEVELOPMENT_KEY, digest64
 from detector.records import Coverage, Reject, SignatureOff, format_time
 from detector.runtime.sources import Block, Opener, decode_block, open_input, reject_record
@@ -35,6 +37,10 @@ FROM_TEXT: Final = {
     "system": ("system_prompt_fp",),
     "output": ("output_run_fps", "visible_output_chars"),
 }
+
+
+# What no gateway can know: it comes from enforcement, from an operator, or from this program.
+_OURS: Final = frozenset({"tenant", "fp_key_id", "disposition", "decision_id", "declared_use", "canary_hit"})
 
 
 class SignatureNeeds(Protocol):
@@ -58,10 +64,25 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     first: tuple[Reject, ...]
 
 
+class FormatReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A format met: `never` are the fields that no record of it has, `off` the signatures that need one of them.
+
+    `join` says how to supply what is missing; for access.v1 itself all three are empty.
+    """
+
+    format: str
+    title: str
+    inputs: tuple[str, ...]
+    never: tuple[str, ...]
+    off: tuple[SignatureOff, ...]
+    join: str
+
+
 class InputReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One input: rows, rejects, and its order in time (times are RFC 3339; absent without rows)."""
+    """One input: format, rows, rejects, and its order in time (times are RFC 3339; absent without rows)."""
 
     source: str
+    format: str
     rows: int
     rejects: int
     late: int
@@ -74,10 +95,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What `stillwatch validate` says.
 
     `fill` is each field's share of accepted rows, 0 included; `late` counts rows more than
-    `lateness_ms` behind their input's latest time; `backwards` rows earlier than the row before.
+    `lateness_ms` behind their input's latest time; `backwards` rows earlier than the row before;
+    `passed` records of a foreign format that hold no model call.
     """
 
+    formats: tuple[FormatReport, ...]
     rows: int
+    passed: int
     rejects: tuple[Reason, ...]
     inputs: tuple[InputReport, ...]
     fill: dict[str, float]
@@ -97,8 +121,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 class _Order:
     """The course of event time in one input."""
 
-    def __init__(self, source: str) -> None:
-        self.source = source
+    def __init__(self, source: str, form: str) -> None:
+        self.source, self.form = source, form
         self.rows = self.rejects = self.late = self.backwards = 0
         self.first_ms, self.last_ms, self.before_ms = -_NEVER, _NEVER, _NEVER
 
@@ -119,6 +143,7 @@ class _Order:
         """What was seen."""
         return InputReport(
             source=self.source,
+            format=self.form,
             rows=self.rows,
             rejects=self.rejects,
             late=self.late,
@@ -139,7 +164,7 @@ class Survey:
         self.positions: dict[str, list[Reject]] = {}
         self.accounts: set[int] = set()
         self.tenants: set[str] = set()
-        self.raw_text_rows = 0
+        self.raw_text_rows = self.passed = 0
         self.sampled = False
 
     @property
@@ -149,8 +174,9 @@ class Survey:
 
     def add(self, block: Block, decoded: Decoded) -> None:
         """Count one decoded block."""
-        order = self.orders.setdefault(block.source, _Order(block.source))
+        order = self.orders.setdefault(block.source, _Order(block.source, block.form))
         order.rejects += len(decoded.rejects)
+        self.passed += decoded.passed
         for reject in decoded.rejects:
             self.reasons[reject.reason] += 1
             kept = self.positions.setdefault(reject.reason, [])
@@ -183,12 +209,18 @@ class Survey:
 
     def report(self, signatures: Iterable[SignatureNeeds]) -> Report:
         """Sum up; `signatures` are those whose coverage is asked for."""
+        signatures = tuple(signatures)
         inputs = tuple(order.report() for order in self.orders.values())
         rows = sum(i.rows for i in inputs)
         times = [(o.first_ms, o.last_ms) for o in self.orders.values() if o.rows]
         fill = {f.name: round(self.filled[f.name] / max(rows, 1), 6) for f in FIELDS}
         return Report(
+            formats=tuple(
+                _format_report(name, tuple(i.source for i in inputs if i.format == name), signatures)
+                for name in dict.fromkeys(i.format for i in inputs)
+            ),
             rows=rows,
+            passed=self.passed,
             rejects=tuple(
                 Reason(reason=reason, records=count, first=tuple(self.positions[reason]))
                 for reason, count in sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
@@ -217,6 +249,22 @@ def coverage(fill: dict[str, float], signatures: Iterable[SignatureNeeds]) -> Co
         active=tuple(sorted(name for name, lacks in missing.items() if not lacks)),
         off=tuple(SignatureOff(signature=name, missing=lacks) for name, lacks in missing.items() if lacks),
     )
+
+
+def never_carried(form: Format) -> tuple[str, ...]:
+    """The fields of access.v1 that no record of a format has, those counted that its text can fill."""
+    can = form.carries.union(*(FROM_TEXT[part] for part in form.text))
+    return tuple(f.name for f in FIELDS if f.name not in can and f.name not in _OURS)
+
+
+def _format_report(name: str, inputs: tuple[str, ...], signatures: tuple[SignatureNeeds, ...]) -> FormatReport:
+    if name == CANONICAL:
+        return FormatReport(format=name, title="access.v1", inputs=inputs, never=(), off=(), join="")
+    form = FORMATS[name]
+    never = never_carried(form)
+    held = {f.name: float(f.name not in never) for f in FIELDS}
+    off = coverage(held, signatures).off
+    return FormatReport(format=name, title=form.title, inputs=inputs, never=never, off=off, join=form.join)
 
 
 def survey(names: Sequence[str], *, sample: int | None = None, opener: Opener = open_input) -> Survey:

@@ -16,6 +16,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 
 from detector.decode import decode_table
+from detector.formats import CANONICAL
 from detector.runtime.json_text import json_lines
 from detector.runtime.kafka.clients import make_producer, partitions_of
 from detector.runtime.kafka.connection import Connection
@@ -54,7 +55,7 @@ def key_of(line: bytes) -> bytes | None:
 
 def lines_of(path: str) -> Iterator[tuple[list[bytes], int]]:
     """Yield the lines of an input with the number of those that the reader refused. Raises `InputError`."""
-    for block in open_input(path):
+    for block in open_input(path, form=CANONICAL):
         if not isinstance(block.data, bytes):
             yield bytes(json_lines(decode_table(block.data).batch)).splitlines(), len(block.rejects)
         else:
