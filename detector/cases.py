@@ -26,10 +26,11 @@ from detector.frames import ID, IDS, LINKS_FIRST, NUM, Entry
 from detector.link_columns import KINDS, TEXT_KINDS, P
 from detector.links import LinkTable
 from detector.operators import Command, Control
-from detector.panes import NEVER, Pane, Recent
+from detector.panes import NEVER, Pane
 from detector.policy import Freshness
 from detector.population import Population
 from detector.publishing import Outlet
+from detector.recent import Recent
 from detector.records import SAMPLES_MAX, Alert, Coverage, Decision, Member
 
 U64 = npt.NDArray[np.uint64]

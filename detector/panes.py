@@ -6,13 +6,12 @@ Invariants: a row is late if it is older than its own source's running maximum l
 `lateness_ms`; a pane closes when the minimum over sources of (maximum less
 lateness) has passed its end, so no row that is not late can miss its pane. An
 event far ahead of what follows it never moves a clock. A range delivered twice is
-trimmed; a hole is an error. Within a pane an `event_id` counts once.
-A row that states its ingest time is held against that and waits for nothing.
-Limits: beyond `rows_max` rows in memory those furthest in the future go to the store, if
-there is one; beyond the judge's bound on all buffered rows the oldest pane is forced closed
-and counted, and what still comes for it is late. The sources are fixed at start, one not
-seen yet holds the watermark back; one that ended and goes on begins behind what passed
-meanwhile; a tick waits until no row awaits its lookahead.
+trimmed; a hole is an error. Within a pane an `event_id` counts once. A row that states
+its ingest time is held against that and waits for nothing.
+Limits: beyond `rows_max` rows in memory those furthest ahead go to the store, if any; beyond
+the judge's bound the oldest pane is forced closed and counted, and what still comes for it is
+late. Sources are fixed at start, one not seen yet holds the watermark back, one that ended
+goes on behind what passed. Ticks await lookaheads.
 Source: watermarks and event time after Akidau et al., "The Dataflow Model" (VLDB 2015).
 """
 
@@ -111,7 +110,7 @@ class Pane(NamedTuple):
 
 def _look_up(frame: Frame, keys: U64, wanted: I64, out: list[bytes | None]) -> None:
     """Write the names of `keys[wanted]` that a frame's dictionary holds."""
-    if frame.name_digests.size == 0:
+    if not frame.name_digests.size:
         return
     at = np.minimum(np.searchsorted(frame.name_digests, keys[wanted]), frame.name_digests.size - 1)
     known = frame.name_digests[at] == keys[wanted]
@@ -343,29 +342,6 @@ class PaneBuffer:
         """Hand over the refused rows seen since the last call."""
         refused, self.refused = self.refused, []
         return refused
-
-
-class Recent:
-    """The last `rows_max` rows of closed panes, whatever the panes' sizes."""
-
-    def __init__(self, rows_max: int) -> None:
-        """Start empty."""
-        self.rows_max, self.rows = rows_max, 0
-        self.panes: list[Pane] = []
-
-    def add(self, pane: Pane) -> None:
-        """Append a pane and let the oldest rows go."""
-        self.panes.append(pane)
-        self.rows += len(pane.order)
-        while self.rows > self.rows_max:
-            first, excess = self.panes[0], self.rows - self.rows_max
-            self.rows -= min(excess, len(first.order))
-            if len(first.order) <= excess:
-                self.panes.pop(0)
-            else:
-                self.panes[0] = first._replace(
-                    ids=first.ids[excess:], numbers=first.numbers[excess:], order=first.order[excess:]
-                )
 
 
 def _ahead(times: I64, ready: int, skew_ms: int, *, final: bool) -> npt.NDArray[np.bool_]:

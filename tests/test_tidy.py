@@ -34,6 +34,7 @@ LAYERS = (
         "sketches",
         "spill",
         "panes",
+        "recent",
         "index",
         "admission",
     ),

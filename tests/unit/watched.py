@@ -1,7 +1,9 @@
 """A worker process as probes and scrapes see it, without Kafka: its judge has folded the laws' world."""
 
 import asyncio
+import tempfile
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +12,12 @@ from aiokafka import AIOKafkaProducer
 from detector.frames import wire
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.encode_role import EncodeRole
+from detector.runtime.kafka.generations import Past
 from detector.runtime.kafka.judge_role import JudgeRole
 from detector.runtime.kafka.publishing import Progress, SourcePlace
 from detector.runtime.kafka.session import Place, Session
 from detector.runtime.kafka.status import Process
+from detector.runtime.spill_files import SpillFiles
 from tests.laws.streams import KEY, TENANT, judge_for, world
 from tests.laws.streams import Range as Stretch
 from tests.laws.streams import frame_of as law_frame
@@ -47,7 +51,9 @@ async def _process() -> Process:
         version="0",
     )
     producer: Any = object.__new__(AIOKafkaProducer)  # nothing is sent
-    session = Session(place, producer, judge_for(stream, settings=SETTINGS), progress=progress)
+    folding = judge_for(stream, settings=SETTINGS)
+    store = SpillFiles(Path(tempfile.gettempdir()))  # nothing is put there
+    session = Session(place, producer, folding, progress=progress, past=Past(folding, key=KEY), store=store)
     for offset, (source, batch) in enumerate(stream.batches.items()):
         session.fold(record(offset, wire(law_frame(stream, Stretch(source, 0, len(batch))))))
         made.tally.encoded(source, rows=len(batch), reasons=["not_json", "raw_content", "unknown_tenant"])

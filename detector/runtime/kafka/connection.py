@@ -55,6 +55,8 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     # (event time) partitions that hold no event at all are held behind the broker's clock.
     idle_ms: int = 5_000
     align_ms: int = 120_000
+    # Encode waits while a judge has so many of its records before it; an operator's word waits behind them.
+    backlog_records_max: int = 1_000_000
     dead_letter_content: bool = False
 
     def __post_init__(self) -> None:
@@ -63,7 +65,8 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ConfigError("kafka.bootstrap is empty; name HOST:PORT,...")
         if "@" in self.bootstrap:  # what stands before it may be a password, so it is not repeated
             raise ConfigError("kafka.bootstrap holds an @; name HOST:PORT,... and give kafka.username apart")
-        for name in ("session_timeout_ms", "snapshot_interval_ms", "progress_interval_ms", "idle_ms", "align_ms"):
+        intervals = ("session_timeout_ms", "snapshot_interval_ms", "progress_interval_ms", "idle_ms", "align_ms")
+        for name in (*intervals, "backlog_records_max"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"kafka.{name}={getattr(self, name):_} must be positive")
         if self.security_protocol.startswith("SASL") and not self.username:

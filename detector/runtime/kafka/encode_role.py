@@ -1,7 +1,7 @@
 """The encode worker: access records in, frames, markers and dead letters out.
 
 Purpose: feed the judge's log: every range to every tenant, ticks for quiet partitions, and
-no partition far ahead of the others.
+no partition far ahead of the others, none far ahead of a judge.
 Invariants: a batch is acknowledged when everything that it became is durable, in order. A
 tick is written only when all that the partition's log holds was sent before it. A tick
 never overtakes what may still come: a partition's clock goes on at the pace of the wall
@@ -71,6 +71,7 @@ class EncodeRole:
             keep_content=connection.dead_letter_content,
         )
         self.clocks: dict[int, Clock] = {}
+        self.begun: dict[int, int] = {}  # the first offset of each partition that was sent from here
         self.ended: set[int] = set()
         self.ticked: dict[tuple[int, int], int] = {}  # (partition, tenant) -> the last tick's time
         self.heard: dict[int, Heard] = {}
@@ -134,6 +135,7 @@ class EncodeRole:
         """Forget what is known of partitions: others may have sent of them meanwhile."""
         del partitions
         self.clocks.clear()
+        self.begun.clear()
         self.ticked.clear()
         self.advanced.clear()
         self.heard.clear()
@@ -147,6 +149,7 @@ class EncodeRole:
         ranges = encode_batch(batch, self.options)
         reasons = [reason_of(letter) for made in ranges for letter in made.dead]
         rows = len(batch.records) - len(reasons) - sum(made.ended for made in ranges)
+        self.begun.setdefault(batch.partition, batch.first)
         for made in ranges:
             futures += await self._send(batch.partition, made)
             await asyncio.sleep(0)
@@ -321,12 +324,14 @@ class EncodeRole:
     # --- evenness --------------------------------------------------------------
 
     async def _aligning(self) -> None:
-        """Pause the partitions that are more than `align_ms` of event time ahead of the slowest."""
+        """Pause the partitions that are more than `align_ms` ahead of the slowest, all where a judge is far behind."""
         while True:
             await asyncio.sleep(ALIGN_EVERY_S)
             ours = self.application.assignment()
             if ours:
-                self.application.hold(self.ahead(ours))
+                self.application.hold(
+                    ours if self.backlog() > self.connection.backlog_records_max else self.ahead(ours)
+                )
 
     def ahead(self, ours: set[TopicPartition]) -> set[TopicPartition]:
         """Those of our partitions that must wait for slower ones: not for those that have nothing to read."""
@@ -335,6 +340,21 @@ class EncodeRole:
         waited |= {source_of(tp.partition) for tp in ours}
         limit = min(map(self._clock_of, waited - done), default=-NO_TIME) + self.connection.align_ms
         return {tp for tp in ours if tp.partition in self.clocks and self.clocks[tp.partition].last_ms > limit}
+
+    def backlog(self) -> int:
+        """How many records of our partitions the judge furthest behind has still before it."""
+
+        def before(tenant: int) -> int:
+            folded = self.progress[tenant].sources if tenant in self.progress else {}
+            lag = 0
+            for partition, clock in self.clocks.items():
+                place = folded.get(source_of(partition))
+                # For a judge that has not begun it began where we did.
+                at = place.position if place and place.position >= 0 else self.begun.get(partition, clock.stop)
+                lag += max(0, clock.stop - at)
+            return lag
+
+        return max(map(before, range(len(self.options.tenants))))
 
     def _read_to_end(self, tp: TopicPartition) -> bool:
         consumer = self.application.consumer
