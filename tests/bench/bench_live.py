@@ -79,15 +79,16 @@ def latency(options: argparse.Namespace, bootstrap: str, at: Path) -> None:
              lateness_ms=lateness_ms, newcomers=newcomers, processes=2)  # fmt: skip
     settings = ["--set", f"pane_ms={pane_ms}", "--set", f"lateness_ms={lateness_ms}"]
     made = live_delay.delays(bootstrap, at, settings=settings, newcomers=newcomers, patience_s=own_s)
-    if made.discovery is None:
-        print("  the campaign was not found")
-        return
-    figure("new campaign, from what its members did first in that minute", made.discovery, "s", bar=at_most(own_s + 62))
     if len(made.newcomers) > 1:
         cuts = statistics.quantiles(made.newcomers, n=100, method="inclusive")
         figure("newcomer of a known campaign, p50", statistics.median(made.newcomers), "s")
         figure("newcomer of a known campaign, p99", cuts[98], "s", bar=at_most(own_s + 2))
     print(f"      {len(made.newcomers)} of {made.acted} newcomers were decided on")
+    if made.discovery is None:
+        print("  the campaign was not found")
+    else:
+        title = "new campaign, from what its members did first in that minute"
+        figure(title, made.discovery, "s", bar=at_most(own_s + 62))
 
 
 def recovery(options: argparse.Namespace, bootstrap: str, at: Path) -> None:

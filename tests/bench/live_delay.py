@@ -1,8 +1,8 @@
 """How long a decision takes, and how a backlog is worked off: the parts of `bench_live` that look at clocks.
 
-The latency is that of the sample log's campaign, moved to the present: its past is sent at
-once, then it goes on in real time while an account per partition keeps the clocks
-going. First the campaign is discovered; then newcomers act twice as its members did.
+The latency is that of the sample log's campaign, moved to the present, while an account per
+partition keeps the clocks going. Once the whole log is the past, and newcomers act twice as
+the campaign's members did; once the log goes on in real time until the campaign is found.
 """
 
 import asyncio
@@ -91,58 +91,88 @@ async def _decided(connection: Connection, seen_s: dict[str, float]) -> None:
             seen_s.setdefault(orjson.loads(record.value)["value"], time.monotonic())
 
 
-async def _delays(connection: Connection, log: Past, *, newcomers: int, patience_s: float) -> Delays:
-    chance, seen_s = random.Random(1), dict[str, float]()
+async def _clocks(sender: Sender) -> None:
+    """Keep the clocks of all partitions going."""
+    for partition in range(PARTITIONS):
+        await sender.send(CLOCK | {"account_id": f"clock-{partition}"}, partition=partition)
+    await asyncio.sleep(CLOCK_S)
+
+
+async def _discovery(sender: Sender, log: Past, seen_s: dict[str, float], *, patience_s: float) -> float | None:
+    """Let the campaign go on in real time until it is found; returns the bound on how long that took."""
     begin_ms = log.found_ms - BEFORE_S * 1000
-    shift_ms = int(time.time() * 1000) - begin_ms
+    coming = [(at_ms + sender.shift_ms, e) for at_ms, e in log.events if at_ms >= begin_ms]
+    members_s: list[float] = []
+    give_up_s = time.monotonic() + BEFORE_S + patience_s + PATIENCE_S
+    while not seen_s and time.monotonic() < give_up_s:
+        await _clocks(sender)
+        while coming[0][0] <= time.time() * 1000:
+            at_ms, event = coming.pop(0)
+            await sender.send(event, at_ms=at_ms)
+            if event["account_id"] in log.members:
+                members_s.append(time.monotonic())
+    found_s = min(seen_s.values(), default=None)
+    if found_s is None:
+        return None
+    # The discovery before found nothing, so what tipped it came later; the first that a member did then is the bound.
+    late_s = [s for s in members_s if s > found_s - patience_s - Settings().discovery_ms / 1000]
+    return found_s - min(late_s, default=found_s)
+
+
+async def _newcomers(
+    sender: Sender, log: Past, seen_s: dict[str, float], *, count: int, patience_s: float
+) -> list[float]:
+    """Let newcomers act twice as members of the known campaign did lately, one a second; returns their delays."""
+    chance, known = random.Random(1), 0
+    alike = [e for _, e in log.events if e["account_id"] in log.members][-400:]
+    while not known or len(seen_s) > known:
+        known, until_s = len(seen_s), time.monotonic() + patience_s
+        while time.monotonic() < until_s:
+            await _clocks(sender)
+    begun_s, acted = time.monotonic(), dict[str, float]()
+    while time.monotonic() < begun_s + count + patience_s + PATIENCE_S and (
+        len(acted) < count or not acted.keys() <= seen_s.keys()
+    ):
+        await _clocks(sender)
+        if len(acted) < min(count, time.monotonic() - begun_s):
+            account = f"newcomer-{len(acted)}"
+            like = chance.choice(alike) | {"account_id": account, "api_key_id": account}
+            for turn in range(2):
+                await sender.send(like | {"prompt_fp": f"{len(acted):016x}{turn:016x}"})
+            acted[account] = sender.sent_s[account]
+    return [seen_s[account] - sent_s for account, sent_s in acted.items() if account in seen_s]
+
+
+async def _told(connection: Connection, log: Past, *, newcomers: int, patience_s: float) -> Any:
+    """Send the past, then measure newcomers, or without any the discovery."""
+    end_ms = log.events[-1][0] + 1 if newcomers else log.found_ms - BEFORE_S * 1000
+    seen_s: dict[str, float] = {}
     following = asyncio.create_task(_decided(connection, seen_s))
     async with make_producer(connection) as producer:
-        sender = Sender(producer, connection.topic("access"), shift_ms=shift_ms)
+        sender = Sender(producer, connection.topic("access"), shift_ms=int(time.time() * 1000) - end_ms)
         for at_ms, event in log.events:
-            if at_ms < begin_ms:
-                await sender.send(event, at_ms=at_ms + shift_ms)
-        coming = [(at_ms + shift_ms, e) for at_ms, e in log.events if at_ms >= begin_ms]
-        acted: dict[str, float] = {}
-        members_s: list[float] = []  # when members of the campaign acted, as long as it is not known
-        found_s = None
-        give_up_s = time.monotonic() + BEFORE_S + patience_s + PATIENCE_S
-        while time.monotonic() < give_up_s and not (acted.keys() <= seen_s.keys() and len(acted) == newcomers):
-            for partition in range(PARTITIONS):
-                await sender.send(CLOCK | {"account_id": f"clock-{partition}"}, partition=partition)
-            while coming and coming[0][0] <= time.time() * 1000:
-                at_ms, event = coming.pop(0)
-                await sender.send(event, at_ms=at_ms)
-                if found_s is None and event["account_id"] in log.members:
-                    members_s.append(time.monotonic())
-            if found_s is None and seen_s:
-                found_s = min(seen_s.values())
-                give_up_s = found_s + newcomers + patience_s + PATIENCE_S
-            if found_s is not None and len(acted) < newcomers and time.monotonic() > found_s + len(acted):
-                account = f"newcomer-{len(acted)}"
-                known = [e for at, e in log.events if e["account_id"] in seen_s and at < log.found_ms][-200:]
-                like = chance.choice(known) | {"account_id": account, "api_key_id": account}
-                for turn in range(2):
-                    await sender.send(like | {"prompt_fp": f"{len(acted):016x}{turn:016x}"})
-                acted[account] = sender.sent_s[account]
-            await asyncio.sleep(CLOCK_S)
+            if at_ms < end_ms:
+                await sender.send(event, at_ms=at_ms + sender.shift_ms)
+        if newcomers:
+            return await _newcomers(sender, log, seen_s, count=newcomers, patience_s=patience_s)
+        found = await _discovery(sender, log, seen_s, patience_s=patience_s)
     following.cancel()
-    made = [seen_s[account] - sent_s for account, sent_s in acted.items() if account in seen_s]
-    # The discovery before found nothing, so what tipped it came later; the first that a member did then is the bound.
-    late = [s for s in members_s if found_s is not None and s > found_s - patience_s - Settings().discovery_ms / 1000]
-    return Delays(made, len(acted), found_s - min(late) if found_s is not None and late else None)
+    return found
 
 
 def delays(bootstrap: str, folder: Path, *, settings: list[str], newcomers: int, patience_s: float) -> Delays:
     """Measure with encode and judge in two processes; `patience_s`: how long a decision about a newcomer may take."""
-    log = past(folder)
-    connection = Connection(bootstrap=bootstrap, prefix="latency.", group="latency")
-    create_topics(connection, Settings(), access_partitions=PARTITIONS)
-    with ExitStack() as stack:
-        for role in ROLES:
-            worker = Worker(connection, folder, "--roles", role, *settings, state=f"latency-{role}")
-            stack.callback(worker.kill)
-            wait_until(worker.running, what="a start")
-        return asyncio.run(_delays(connection, log, newcomers=newcomers, patience_s=patience_s))
+    log, made = past(folder), list[Any]()
+    for count in (newcomers, 0):
+        connection = Connection(bootstrap=bootstrap, prefix=f"latency{count}.", group=f"latency{count}")
+        create_topics(connection, Settings(), access_partitions=PARTITIONS)
+        with ExitStack() as stack:
+            for role in ROLES:
+                worker = Worker(connection, folder, "--roles", role, *settings, state=f"latency-{role}{count}")
+                stack.callback(worker.kill)
+                wait_until(worker.running, what="a start")
+            made.append(asyncio.run(_told(connection, log, newcomers=count, patience_s=patience_s)))
+    return Delays(made[0], newcomers, made[1])
 
 
 class Lag(NamedTuple):

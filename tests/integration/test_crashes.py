@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import orjson
+import pytest
 
 from detector.runtime.kafka.connection import Connection
 from tests.conftest import ROOT
@@ -41,10 +42,11 @@ def undisturbed(connection: Connection, recorded: Recorded) -> None:
     assert None in before.values()
 
 
+@pytest.mark.timeout(600)
 def test_workers_that_are_disturbed_at_random_leave_no_trace(kafka: str) -> None:
     del kafka  # said what can run here
     done = subprocess.run(
-        [sys.executable, "-m", "tests.integration.chaos", "--seed", "1", "--runs", "4"],
+        [sys.executable, "-m", "tests.integration.chaos", "--seed", "1", "--runs", "3"],
         cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -120,6 +120,14 @@ def test_an_end_marker_cuts_the_batch() -> None:
         assert [markers.unwire_marker(raw) for raw in marks] == [markers.Marker(1, "end", "access/3", 2, 0)]
 
 
+def test_a_record_with_a_value_is_no_end_whatever_its_headers_say() -> None:
+    said = [("stillwatch.control", END_CONTROL), ("stillwatch.control", b"stop")]
+    made = encode_batch(batch(Given(0, event(0), headers=said), Given(1, b"{", headers=said)), OPTIONS)
+    assert [part.ended for part in made] == [False]
+    assert frames_of(made)[0].positions.tolist() == [0]
+    assert letters_of(made) == [(1, "not_json")]
+
+
 def test_a_frame_too_large_for_a_record_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
     records = [Given(n, event(n, account_id="a" * 200 + str(n))) for n in range(64)]
     whole = encode_batch(batch(*records), OPTIONS)

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar, Final, NamedTuple
 
 from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
-from aiokafka.errors import CorruptRecordException
+from aiokafka.errors import CorruptRecordException, IllegalStateError
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, ConsumerMessage
 
@@ -98,6 +98,18 @@ class BatchThread(AIOKafkaConsumerThread):
         waiter.result()  # raises where we may not read
         _lighten(fetcher)
         return await super()._fetch_records(consumer, active_partitions, timeout=0)
+
+    async def seek_to_committed(self) -> dict[TP, int]:
+        """Go back to what is committed; nowhere when a rebalance has taken all partitions meanwhile."""
+        found: dict[TP, int] = await self.call_thread(self._seek_assigned)
+        return found
+
+    async def _seek_assigned(self) -> dict[TP, int]:
+        consumer = self._ensure_consumer()
+        try:
+            return dict(await consumer.seek_to_committed()) if consumer.assignment() else {}
+        except IllegalStateError:  # taken while we asked: whoever is given partitions seeks them then
+            return {}
 
 
 class BatchConsumer(Consumer):

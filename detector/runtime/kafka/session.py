@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import IllegalOperation, ProducerFenced
 
 from detector.cases import Output
 from detector.config import Settings, config_hash
@@ -242,7 +242,8 @@ class Session:
             await self.producer.begin_transaction()
             yield
             await self.producer.commit_transaction()
-        except ProducerFenced as wrong:
+        # Fenced between two messages the producer says that the second one comes outside of a transaction.
+        except (ProducerFenced, IllegalOperation) as wrong:
             self.broken = True
             raise ReplacedError(f"partition {self.place.partition}: another judge has taken over") from wrong
         except BaseException:
