@@ -119,7 +119,7 @@ def check_input(name: str) -> None:
     if name == STANDARD_INPUT:
         return
     if name.startswith(TOPIC_SCHEME):
-        raise InputError("a topic is read by replay, validate and fingerprint only; export it to a file first")
+        raise InputError("topics are read by replay, validate and fingerprint only; export the topic to a file first")
     try:
         mode = Path(name).stat().st_mode
     except OSError as wrong:
