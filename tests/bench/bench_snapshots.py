@@ -29,7 +29,8 @@ from detector.judge import Judge
 from detector.runtime.kafka.broker import Broker
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.generations import Past
-from detector.runtime.kafka.session import Place, Session, recover
+from detector.runtime.kafka.recovery import recover
+from detector.runtime.kafka.session import Place, Session
 from detector.runtime.kafka.topics import create_topics
 from tests.bench import traffic
 from tests.bench.measure import arguments, at_most, figure, folder, headline, in_child, memory

@@ -19,7 +19,8 @@ from detector.runtime.kafka import snapshots
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.generations import chunk_count
 from detector.runtime.kafka.publishing import SnapshotPlace, Stale, progress_message
-from detector.runtime.kafka.session import Place, Session, recover
+from detector.runtime.kafka.recovery import recover
+from detector.runtime.kafka.session import Place, Session
 from detector.snapshot import SnapshotError, snapshot
 from tests.integration.live import read_topic
 from tests.laws.streams import TIGHT, hostile

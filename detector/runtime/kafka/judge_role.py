@@ -20,7 +20,8 @@ from detector.panes import GapError
 from detector.runtime.kafka.application import Acknowledge, Application
 from detector.runtime.kafka.batches import Batch
 from detector.runtime.kafka.connection import Connection
-from detector.runtime.kafka.session import Place, ReplacedError, Session, recover
+from detector.runtime.kafka.recovery import recover
+from detector.runtime.kafka.session import Place, ReplacedError, Session
 from detector.runtime.kafka.topics import tenants_of
 from detector.snapshot import SnapshotError
 
