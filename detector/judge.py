@@ -47,7 +47,6 @@ class Judge:
             pane_ms=settings.pane_ms,
             lateness_ms=settings.lateness_ms,
             skew_ms_max=settings.skew_ms_max,
-            rows_max=settings.rows_buffered_max,
             store=store,
         )
         self.accounts = AccountTable(settings.tables.accounts_max)
@@ -158,7 +157,7 @@ class Judge:
         # Of all rows, wherever they are: so a store changes no outcome.
         while self.buffer.rows > self.settings.rows_buffered_max + self.settings.rows_spilled_max:
             self._close(self.buffer.force())
-        self.buffer.put_away()
+        self.buffer.put_away(rows_max=self.settings.rows_buffered_max)
         mark = self.buffer.watermark_ms()
         if self.discovered_ms > NEVER and mark > NEVER:
             self._discover_until(mark // self.settings.pane_ms * self.settings.pane_ms)

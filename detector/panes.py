@@ -128,12 +128,11 @@ class PaneBuffer:
         pane_ms: int,
         lateness_ms: int,
         skew_ms_max: int,
-        rows_max: int = 1 << 62,
         store: Store | None = None,
     ) -> None:
         """Fix the set of sources; each holds the watermark until it is seen or ended."""
         self.pane_ms, self.lateness_ms, self.skew_ms_max = pane_ms, lateness_ms, skew_ms_max
-        self.rows_max, self.store = rows_max, store
+        self.store = store
         self.sources = {name: Source() for name in sorted(sources)}
         self.panes: dict[int, list[Part]] = {}
         self.away: dict[int, list[Away]] = {}
@@ -257,15 +256,15 @@ class PaneBuffer:
         self.panes.setdefault(pane, []).append((frame, start, stop))
         self.rows += stop - start
 
-    def put_away(self) -> None:
-        """When more rows are in memory than should be, move those furthest in the future to the store."""
-        if self.store is None or self.rows - self.rows_away <= self.rows_max:
+    def put_away(self, *, rows_max: int) -> None:
+        """Where more than `rows_max` rows are in memory, move those furthest in the future to the store."""
+        if self.store is None or self.rows - self.rows_away <= rows_max:
             return
         blocks: list[tuple[int, str, int, bytes]] = []
         touched: set[int] = set()
         kept = self.rows - self.rows_away
         for pane in sorted(self.panes, reverse=True):
-            if kept <= self.rows_max * KEPT_SHARE:
+            if kept <= rows_max * KEPT_SHARE:
                 break
             leaving = self.panes.pop(pane)
             touched |= {id(frame) for frame, _, _ in leaving}

@@ -64,7 +64,8 @@ def own(part: Part) -> Part:
 
 def names_for(ids: U64, frames: list[Frame]) -> tuple[U64, pa.StringArray]:
     """Find the names of the digests in `ids` in the frames' dictionaries; digests strictly increasing."""
-    wanted = np.unique(ids)
+    wanted = np.sort(ids, axis=None)  # numpy's own `unique` hashes, at ten times the cost for millions
+    wanted = wanted[np.flatnonzero(np.diff(wanted, prepend=np.uint64(0)))]
     found, names = [np.zeros(0, np.uint64)], [pa.array([], pa.string())]
     for frame in {id(f): f for f in frames}.values():
         if frame.name_digests.size:

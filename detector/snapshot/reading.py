@@ -120,8 +120,8 @@ def _pieces(body: _Body) -> Iterator[_Piece]:
         yield _Piece(kind, name, parts)
 
 
-def _admit(header: Header, settings: Settings, key: bytes, base: str) -> None:
-    """Refuse a generation of another key, other settings, another layout or another base, naming both."""
+def _admit(header: Header, settings: Settings, key: bytes, base: str, *, last: bool) -> None:
+    """Refuse a generation of another key, layout or base, the last one also of other settings, naming both."""
     for what, said, ours, advice in (
         ("hash key", header.key, hashing.key_digest(key), "use the key that it was made with"),
         ("settings hash", header.config_hash, config_hash(settings), "use its settings, or start from the log"),
@@ -133,7 +133,7 @@ def _admit(header: Header, settings: Settings, key: bytes, base: str) -> None:
         ),
         ("base", header.base or "none", base or "none", "give the generations in their order, a whole one first"),
     ):
-        if said != ours:
+        if said != ours and (last or what != "settings hash"):
             raise SnapshotError(f"snapshot of tenant {header.tenant!r} has {what} {said}, this judge {ours}: {advice}")
 
 
@@ -169,7 +169,7 @@ def _restore_pane(judge: Judge, raw: bytes, source: str) -> None:
     buffer, rows = judge.buffer, len(frame.positions)
     buffer.panes.setdefault(int(frame.numbers[0, NUM.TIME]) // buffer.pane_ms, []).append((frame, 0, rows))
     buffer.rows += rows
-    buffer.put_away()
+    buffer.put_away(rows_max=judge.settings.rows_buffered_max)
 
 
 def _restore_sources(judge: Judge, state: State) -> None:
@@ -257,11 +257,20 @@ def _header(pieces: Iterator[_Piece]) -> Header:
     return msgspec.msgpack.decode(first.parts[0], type=Header)
 
 
-def _begin(body: _Body, *, settings: Settings, key: bytes, base: str, judge: Judge | None, store: Store | None) -> Any:
+def _begin(
+    body: _Body,
+    *,
+    settings: Settings,
+    key: bytes,
+    base: str,
+    last: bool,
+    judge: Judge | None,
+    store: Store | None,
+) -> tuple[Judge, Iterator[_Piece]]:
     """Read a generation's header: the judge to be filled, and the pieces that follow."""
     pieces = _pieces(body)
     header = _header(pieces)
-    _admit(header, settings, key, base)
+    _admit(header, settings, key, base, last=last)
     made = judge or Judge(header.tenant, header.sources, settings, store=store)
     for ours, theirs in zip(columns_said(tables_of(made)), header.columns, strict=True):
         if ours != theirs:
@@ -283,13 +292,13 @@ def restore_chain(
     base = ""
     try:
         for number, chunks in enumerate(generations, 1):
-            body = _Body(chunks)
-            judge, pieces = _begin(body, settings=settings, key=key, base=base, judge=judge, store=store)
+            body, last = _Body(chunks), number == len(generations)
+            judge, pieces = _begin(body, settings=settings, key=key, base=base, last=last, judge=judge, store=store)
             tables = {table.name: table for table in tables_of(judge)}
             for piece in pieces:
                 if piece.kind == "rows":
                     _restore_rows(tables, piece)
-                elif number < len(generations):
+                elif not last:
                     continue  # rows of panes and the rest stand whole in the last
                 elif piece.kind == "pane":
                     _restore_pane(judge, piece.parts[0], piece.name)

@@ -62,7 +62,6 @@ class Past:
     def __init__(self, judge: Judge, chain: tuple[Generation, ...] = (), *, key: bytes) -> None:
         """Begin with a judge as `chain` restored it."""
         self.chain, self.key = chain, key
-        self.anew = False  # the settings changed: a chain is of one
         self.seen = blank_digests(judge, key=key, allocate=_shared)
         self.fresh = blank_digests(judge, key=key, allocate=_shared)
         take_digests(judge, self.seen, key=key)  # loads the kernels too: a child must not compile
@@ -71,7 +70,7 @@ class Past:
         """Whether the next generation begins a new chain."""
         changed = sum(g.size for g in self.chain[1:])
         full = len(self.chain) >= GENERATIONS_MAX
-        return self.anew or full or not self.chain or changed > self.chain[0].size * CHANGED_SHARE
+        return full or not self.chain or changed > self.chain[0].size * CHANGED_SHARE
 
     async def write(self, judge: Judge, path: Path, *, whole: bool) -> Written:
         """Write what changed, or all, of the judge's state of this moment. Raises `SnapshotError` if it fails."""
@@ -83,7 +82,6 @@ class Past:
         """What was written last is durable: the next one goes on from it. Returns generations that are not needed."""
         gone = list(self.chain) if whole else []
         self.chain = (made,) if whole else (*self.chain, made)
-        self.anew = self.anew and not whole
         self.seen, self.fresh = self.fresh, self.seen
         return gone
 

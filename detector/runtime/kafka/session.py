@@ -23,7 +23,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalOperation, ProducerFenced
 
 from detector.cases import Output
-from detector.config import Settings, config_hash
+from detector.config import Settings
 from detector.frames import OPERATOR_MAGIC, FrameError, unwire, unwire_operators
 from detector.judge import Judge
 from detector.panes import NEVER, GapError
@@ -163,20 +163,16 @@ class Session:
     def settle(self, offset: int) -> None:
         """Change to the settings that hold from before the frame at `offset`: those of old, then our own."""
         while self.adopting and self.adopting[0].frame_offset <= offset:
-            self._adopt(self.adopting.pop(0).settings)
+            self.judge.adopt(self.adopting.pop(0).settings)
             self.judge.take_outputs()  # published with the record that says so
         if self.judge.settings != self.place.settings and offset >= self.published:
             step = Adopted(frame_offset=offset, settings=self.place.settings)
             self.progress = msgspec.structs.replace(self.progress, adopted=(*self.progress.adopted, step))
             at = {"partition": self.place.partition, "offset": offset}
             log.info("other settings from this frame on", extra={"action": "settings.adopted", **at})
-            self._adopt(step.settings)
+            self.judge.adopt(step.settings)
             self._collect(offset)
             self.urgent = bool(self.pending)
-
-    def _adopt(self, settings: Settings) -> None:
-        self.judge.adopt(settings)
-        self.past.anew = True
 
     def finish(self, batch: Batch, acknowledge: Acknowledge) -> None:
         """A batch is folded: remember how to acknowledge it, and let its bytes go."""
