@@ -23,7 +23,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalOperation, ProducerFenced
 
 from detector.cases import Output
-from detector.config import Settings
+from detector.config import Settings, config_hash
 from detector.frames import OPERATOR_MAGIC, FrameError, unwire, unwire_operators
 from detector.judge import Judge
 from detector.panes import NEVER, GapError
