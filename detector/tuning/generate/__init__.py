@@ -12,6 +12,7 @@ Limits: accounts and times are made, not observed; texts and rates are real as f
 published files go, and nothing here says how often attacks happen.
 """
 
-from detector.tuning.generate.world import SCENARIOS, World, generate
+from detector.tuning.generate.scenarios import SCENARIOS
+from detector.tuning.generate.world import Size, World, generate
 
-__all__ = ["SCENARIOS", "World", "generate"]
+__all__ = ["SCENARIOS", "Size", "World", "generate"]

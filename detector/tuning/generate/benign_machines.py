@@ -14,6 +14,7 @@ from detector.tuning.generate.columns import F64, I64
 from detector.tuning.generate.pools import Item
 from detector.tuning.generate.population import (
     FLAT,
+    REFERENCE_ACCOUNTS,
     Setting,
     drawer,
     lives,
@@ -29,7 +30,6 @@ from detector.tuning.generate.sessions import Population, Rhythm, fresh, nightly
 from detector.tuning.generate.texts import CHARS_MAX, cut
 from detector.tuning.generate.wording import ASSISTANT, split_slot, system_of
 
-REFERENCE_ACCOUNTS = 2_000  # machine volumes below are for a world of this size
 _CLOUD = {"datacenter": 0.92, "residential": 0.08}
 
 APPLICATION = Habit(
@@ -64,7 +64,7 @@ def _applications(setting: Setting, *, count: int) -> Population:
     rng = setting.generator("application")
     side = setting.corpus.benign
     life = lives(rng, setting=setting, count=count, arrivals=0.02)
-    made = draw(rng, habit=APPLICATION, count=count, first_ms=life[0], networks=setting.networks)
+    made = draw(rng, habit=APPLICATION, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms)
     systems = [setting.builder.system(system_of(7 * at + 1, part=setting.part)) for at in range(count)]
     made = with_system(made, systems=np.asarray(systems))
     client = rng.integers(0, setting.rates.clients, count)
@@ -97,7 +97,7 @@ def _evaluation(setting: Setting, *, number: int) -> Population:
     side = setting.corpus.benign
     count = 2
     life = (np.full(count, setting.start_ms), np.full(count, setting.stop_ms))
-    made = draw(rng, habit=EVALUATION, count=count, first_ms=life[0], networks=setting.networks)
+    made = draw(rng, habit=EVALUATION, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms)
     sets = side.benchmark
     items: list[Item] = []
     starts, sizes = [], []
@@ -170,7 +170,7 @@ def _firm(
     side = setting.corpus.benign
     count = len(per_day)
     life = (np.full(count, setting.start_ms), np.full(count, setting.stop_ms))
-    made = draw(rng, habit=habit, count=count, first_ms=life[0], networks=setting.networks)
+    made = draw(rng, habit=habit, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms)
     if system is not None:
         made = with_system(made, systems=np.full(count, setting.builder.system(system)))
     beat = _steady(

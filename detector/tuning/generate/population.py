@@ -12,9 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from detector.tuning.generate.accounts import DAY_MS, Accounts
+from detector.tuning.generate.answers import Board
 from detector.tuning.generate.columns import F64, I64
 from detector.tuning.generate.network import Network
 from detector.tuning.generate.pools import Builder, Drawer, Item
+from detector.tuning.generate.parts import Free
 from detector.tuning.generate.rates import ZONES, Rates
 from detector.tuning.generate.sessions import Rhythm, name_seed
 from detector.tuning.generate.texts import Corpus, Side, cut, endless
@@ -25,6 +27,7 @@ FLAT = ZONES  # the profile row that knows no hour
 _ZONE_WEIGHTS = (8, 12, 6, 4, 2, 8, 3, 3, 6, 5, 3, 1, 1, 1, 0, 0, 5, 6, 7, 12, 3, 4, 1, 1)
 POPULAR_SHARE = 0.07  # between the 5 and 10 % of openings that people repeat word for word
 SLOT_CHARS_MAX = 2_000
+REFERENCE_ACCOUNTS = 2_000  # a world of this size has its twins at full size
 
 
 class Setting(NamedTuple):
@@ -42,6 +45,11 @@ class Setting(NamedTuple):
     rates: Rates
     networks: tuple[Network, ...]
     builder: Builder
+    release_ms: int  # when the new model and the new harness come out
+    outage: tuple[int, int]  # when many requests fail
+    boards: dict[str, Board]  # answers that others may find, by name
+    free: Free  # what attackers chose
+    popular: Drawer | None = None  # texts that many people send word for word
 
     @property
     def days(self) -> float:
@@ -51,6 +59,15 @@ class Setting(NamedTuple):
     def generator(self, name: str) -> np.random.Generator:
         """A population's own source of draws."""
         return np.random.default_rng([self.seed, name_seed(name), 0])
+
+    def board(self, name: str) -> Board:
+        """The board of that name."""
+        return self.boards.setdefault(name, Board())
+
+    def twin(self, part: float, *, at_least: int) -> int:
+        """Accounts of a twin: a share of the ordinary ones, and `at_least` so many in a world of reference size."""
+        floor = at_least * min(1.0, self.accounts / REFERENCE_ACCOUNTS)
+        return max(round(self.accounts * part), round(floor), 1)
 
     def share(self, part: float, *, at_least: int = 1) -> int:
         """A share of the benign accounts, as a number of accounts."""
@@ -91,6 +108,7 @@ def rhythm(
     single: bool = False,
     max_turns: int = 40,
     keeps_history: bool = True,
+    reuses: float = 0.08,
 ) -> Rhythm:
     """A rhythm whose accounts differ in answer length and session length as people do."""
     count = sessions_per_day.size
@@ -109,6 +127,7 @@ def rhythm(
         single=single,
         max_turns=max_turns,
         keeps_history=keeps_history,
+        reuses=reuses,
     )
 
 

@@ -22,6 +22,7 @@ class Wording(NamedTuple):
     synthesis: str
     grading: str
     harness: str
+    cleaning: str
 
 
 _HARVEST = (
@@ -109,6 +110,14 @@ _HARNESS = (
     "change by building the project. Keep the user's formatting. Summarise at the end. Tools: open, replace, insert, find, "
     "exec, build, lint, commit, branch, docs, confirm, finish.",
 )
+_CLEANING = (
+    "Below is a worked solution. Repair errors in the reasoning, remove remarks about yourself, keep every step, and return "
+    "JSON with the keys problem, steps, answer and quality.\n\nSolution:\n{}",
+    "Revise this transcript for a collection of exercises: same steps, clean notation, no greetings. Then say in one word "
+    "whether to keep or drop it.\n\nTranscript:\n{}",
+    "Check the following answer line by line, rewrite unclear inferences, discard digressions and output the improved text "
+    "with a verdict on top.\n\nAnswer:\n{}",
+)
 
 ROLES = (
     "travel desk",
@@ -176,6 +185,7 @@ def wording(part: int) -> Wording:
         synthesis=_SYNTHESIS[part],
         grading=_GRADING[part],
         harness=_HARNESS[part],
+        cleaning=_CLEANING[part],
     )
 
 
