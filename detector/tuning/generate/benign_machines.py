@@ -14,6 +14,7 @@ from detector.tuning.generate.columns import F64, I64
 from detector.tuning.generate.pools import Item
 from detector.tuning.generate.population import (
     FLAT,
+    LONG_CHARS_MAX,
     REFERENCE_ACCOUNTS,
     Setting,
     drawer,
@@ -84,7 +85,7 @@ def _applications(setting: Setting, *, count: int) -> Population:
     )
     size = pool_size(setting, rhythm=beat)
     texts = [*side.documents, *side.later, *side.people]
-    chooser = fresh(people_drawer(setting, name="application", side=side, texts=texts, count=size))
+    chooser = fresh(people_drawer(setting, name="application", side=side, texts=texts, count=size, chars_max=LONG_CHARS_MAX))
     return Population(
         "application", campaign="", accounts=made, rhythm=beat, chooser=chooser, rates=setting.rates, seed=setting.seed
     )
@@ -183,7 +184,7 @@ def _firm(
         life=life,
         day_shape=day_shape,
     )
-    endless = shuffled(setting, name=name, texts=texts, side=side)
+    endless = shuffled(setting, name=name, texts=texts, side=side, chars_max=LONG_CHARS_MAX)
     items = single_items(endless, count=pool_size(setting, rhythm=beat), template=template)
     return Population(
         name,

@@ -102,19 +102,31 @@ def beat_of(rng: np.random.Generator, *, setting: Setting, cast: Cast, life: tup
     return beat._replace(sessions_per_day=rates * setting.scale / beat.turns)
 
 
+def _with_spares(life: tuple[I64, I64], *, stop_ms: int) -> tuple[I64, I64]:
+    """As many accounts again that nobody has used by the end of the run."""
+    never = np.full(life[0].size, stop_ms)
+    return np.concatenate([life[0], never]), np.concatenate([life[1], never])
+
+
 def build(setting: Setting, *, cast: Cast, side: Side, count: int, campaign: str = "") -> Population:
-    """The population of a row with `count` accounts alive at a time."""
+    """The population of a row with `count` accounts alive at a time, and spare ones where attackers react."""
     rng = setting.generator(cast.name)
     life = cast.life(rng, setting, count)
+    born = life[0]
+    if setting.reacts and campaign:
+        life = _with_spares(life, stop_ms=setting.stop_ms)
+        born = np.concatenate([born, np.full(born.size, setting.start_ms)])
     made = draw(
         rng,
         habit=cast.habit,
-        count=life[0].size,
-        first_ms=life[0],
+        count=born.size,
+        first_ms=born,
         networks=setting.networks,
         release_ms=setting.release_ms,
     )
     made = cast.adjust(rng, setting, made)
+    # Arrays of their own: attackers who react change them.
+    life = (life[0].copy(), life[1].copy())
     beat = beat_of(rng, setting=setting, cast=cast, life=life)
     size = pool_size(setting, rhythm=beat)
     scene = Scene(setting, cast.name, side, rng, life[0].size, size, beat)

@@ -27,6 +27,7 @@ FLAT = ZONES  # the profile row that knows no hour
 _ZONE_WEIGHTS = (8, 12, 6, 4, 2, 8, 3, 3, 6, 5, 3, 1, 1, 1, 0, 0, 5, 6, 7, 12, 3, 4, 1, 1)
 POPULAR_SHARE = 0.07  # between the 5 and 10 % of openings that people repeat word for word
 SLOT_CHARS_MAX = 2_000
+LONG_CHARS_MAX = 9_000  # what documents may have
 REFERENCE_ACCOUNTS = 2_000  # a world of this size has its twins at full size
 
 
@@ -49,6 +50,7 @@ class Setting(NamedTuple):
     outage: tuple[int, int]  # when many requests fail
     boards: dict[str, Board]  # answers that others may find, by name
     free: Free  # what attackers chose
+    reacts: bool = False  # attackers answer decisions
     popular: Drawer | None = None  # texts that many people send word for word
 
     @property
@@ -131,10 +133,14 @@ def rhythm(
     )
 
 
-def shuffled(setting: Setting, *, name: str, texts: Sequence[str], side: Side) -> Iterator[str]:
+def shuffled(
+    setting: Setting, *, name: str, texts: Sequence[str], side: Side, chars_max: int = SLOT_CHARS_MAX
+) -> Iterator[str]:
     """Texts without end for one population, in an order of their own."""
     order = setting.generator(name + " texts").permutation(len(texts)).tolist()
-    return endless(texts, vocabulary=side.vocabulary, order=order, salt=name_seed(name), taken=setting.builder.taken)
+    # Cut first: to exchange words in what is thrown away would cost most of the time.
+    held = [cut(text, chars_max=chars_max) for text in texts]
+    return endless(held, vocabulary=side.vocabulary, order=order, salt=name_seed(name), taken=setting.builder.taken)
 
 
 def pool_size(setting: Setting, *, rhythm: Rhythm) -> int:
@@ -147,7 +153,7 @@ def pool_size(setting: Setting, *, rhythm: Rhythm) -> int:
 def single_items(texts: Iterator[str], *, count: int, template: str = "{}", first_group: int = 0) -> list[Item]:
     """`count` items of one template, each text a slot."""
     head, tail = split_slot(template)
-    return [Item(head, cut(next(texts), chars_max=SLOT_CHARS_MAX), tail, group=first_group + at) for at in range(count)]
+    return [Item(head, next(texts), tail, group=first_group + at) for at in range(count)]
 
 
 def drawer(setting: Setting, *, items: list[Item], width: int = 1) -> Drawer:
@@ -155,9 +161,18 @@ def drawer(setting: Setting, *, items: list[Item], width: int = 1) -> Drawer:
     return Drawer(setting.builder.pool(items, width=width))
 
 
-def people_drawer(setting: Setting, *, name: str, side: Side, texts: Sequence[str], count: int) -> Drawer:
+def people_drawer(
+    setting: Setting,
+    *,
+    name: str,
+    side: Side,
+    texts: Sequence[str],
+    count: int,
+    chars_max: int = SLOT_CHARS_MAX,
+) -> Drawer:
     """A pool of bare texts."""
-    return drawer(setting, items=single_items(shuffled(setting, name=name, texts=texts, side=side), count=count))
+    made = shuffled(setting, name=name, texts=texts, side=side, chars_max=chars_max)
+    return drawer(setting, items=single_items(made, count=count))
 
 
 def conversation_items(

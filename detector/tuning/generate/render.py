@@ -218,9 +218,15 @@ def render(
             recycled=rows.recycled,
         )
         columns |= _answers(rng, rows=rows, amounts=amounts, accounts=accounts)
-    if fields == "lean":
-        for name in LEAN_DROPS:
-            columns.pop(name, None)
-    if fields == "minimal":
-        columns = {name: columns[name] for name in MINIMAL_KEEPS}
-    return event_batch(columns, rows=count)
+    return project(event_batch(columns, rows=count), fields=fields)
+
+
+def project(batch: EventBatch, *, fields: str) -> EventBatch:
+    """The batch as a log of that coverage holds it; what a log lacks is null.
+
+    A gateway's log without enforcement fields tells nothing of what was done: minimal drops those too.
+    """
+    if fields == "full":
+        return batch
+    kept = MINIMAL_KEEPS if fields == "minimal" else [name for name in batch.schema.names if name not in LEAN_DROPS]
+    return event_batch({name: batch.column(name) for name in kept}, rows=len(batch))

@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 
 from detector.tuning.generate.texts import EVERYTHING, fraction, read_rows
-from detector.tuning.generate.world import World, generate
+from detector.tuning.generate.world import Size, World, generate
 
 # Rows to take per source; each source's licence and origin stand in the demo's CREDITS.md.
 SOURCES = {
@@ -101,10 +101,10 @@ def demo(folder: Path | None = None) -> World:
         texts_dir=folder,
         part=EVERYTHING,
         accounts=DEMO_ACCOUNTS,
-        attackers=DEMO_ATTACKERS,
+        twins=False,
+        attack=Size(accounts=DEMO_ATTACKERS, requests_per_day=DEMO_REQUESTS_PER_DAY / DEMO_SCALE),
         days=DEMO_DAYS,
         scale=DEMO_SCALE,
-        requests_per_day=DEMO_REQUESTS_PER_DAY / DEMO_SCALE,
         seed=DEMO_SEED,
         raw=True,
     )

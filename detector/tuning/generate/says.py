@@ -12,6 +12,7 @@ import numpy as np
 from detector.tuning.generate.cast import Say, Scene
 from detector.tuning.generate.pools import Item
 from detector.tuning.generate.population import (
+    LONG_CHARS_MAX,
     POPULAR_SHARE,
     SLOT_CHARS_MAX,
     conversation_items,
@@ -49,7 +50,10 @@ def bare(kind: str, *, popular: float = 0.0) -> Say:
 
     def say(scene: Scene) -> Chooser:
         texts = of_kind(scene.side, kind)
-        pool = people_drawer(scene.setting, name=scene.name, side=scene.side, texts=texts, count=scene.size)
+        chars_max = LONG_CHARS_MAX if kind == "documents" else SLOT_CHARS_MAX
+        pool = people_drawer(
+            scene.setting, name=scene.name, side=scene.side, texts=texts, count=scene.size, chars_max=chars_max
+        )
         return fresh(pool, popular=scene.setting.popular, popular_share=popular)
 
     return say
@@ -64,7 +68,7 @@ def templated(templates: Templates, *, kind: str = "mixed") -> Say:
         items = []
         for at in range(scene.size):
             head, tail = fixed[at % len(fixed)]
-            items.append(Item(head, cut(next(texts), chars_max=SLOT_CHARS_MAX), tail, group=at))
+            items.append(Item(head, next(texts), tail, group=at))
         return fresh(drawer(scene.setting, items=items))
 
     return say
@@ -83,7 +87,7 @@ def wrapped(templates: Templates) -> Say:
             head, tail = fixed[at % len(fixed)]
             before = cut(next(talk_), chars_max=WRAP_CHARS_MAX)
             after = cut(next(talk_), chars_max=WRAP_CHARS_MAX)
-            slot = cut(next(tasks), chars_max=SLOT_CHARS_MAX)
+            slot = next(tasks)
             items.append(Item(f"{before}\n\n{head}", slot, f"{tail}\n\n{after}", group=at))
         return fresh(drawer(setting, items=items))
 
@@ -106,7 +110,7 @@ def reworded(*, per_request: bool) -> Say:
             for at in range(size):
                 wording = seed + at * 7_919 if per_request else seed
                 head, tail = reword(wording, part=setting.part, vocabulary=side.vocabulary)
-                items.append(Item(head, cut(next(texts), chars_max=SLOT_CHARS_MAX), tail, group=len(items)))
+                items.append(Item(head, next(texts), tail, group=len(items)))
         pool = setting.builder.pool(items)
         return walked(pool.start + np.cumsum(sizes) - sizes, sizes=sizes)
 

@@ -74,9 +74,15 @@ def _same_owner(rng: np.random.Generator, setting: Setting, accounts: Accounts) 
 def _template(name: str) -> says.Templates:
     def templates(scene: Scene) -> list[says.Template]:
         held = getattr(scene.setting.words, name)
-        return [split_slot(held if isinstance(held, str) else held[0])]
+        texts = [held] if isinstance(held, str) else held
+        return [split_slot(text) for text in texts]
 
     return templates
+
+
+def _published(scene: Scene) -> list[says.Template]:
+    """What builders of agents and data sets send: this part's wordings and the published templates of the benign side."""
+    return [*_template("pipelines")(scene), *scene.side.templates]
 
 
 def _fixed(text: str) -> says.Templates:
@@ -163,8 +169,13 @@ TWINS: tuple[Cast, ...] = (
          APPLICATION._replace(caps=SHARP_CAP, logprobs=0.7, biased=(0.35, 0.5)), says.templated(_fixed(_LABEL)), 0.05,
          PLURAL, per_day=40, spread=1.2, turns=20, gap_s=2, gap_sigma=0.5, output=CHAT_OUT, awake=0.4),
     Cast("red_team", "testers and provokers who are refused in many ways (A14)",
-         DEVELOPER._replace(refused=0.5), says.reworded(per_request=True), 0.05, PLURAL, per_day=12, turns=8, gap_s=25,
-         output=CHAT_OUT),
+         DEVELOPER._replace(refused=0.5), says.templated(_template("provocations")), 0.05, PLURAL, per_day=12, turns=8,
+         gap_s=25, output=CHAT_OUT),
+    Cast("tinkerers", "people who ask for reasoning in words of their own (A2, S7)",
+         DEVELOPER, says.reworded(per_request=True), 0.05, PLURAL, per_day=10, turns=6, gap_s=30, output=LONG_OUT),
+    Cast("pipeline_builders", "honest builders of agents and data sets: published templates, many accounts (C1, C2, A2)",
+         DEVELOPER._replace(young=0.4), says.templated(_published), 0.05, PLURAL, per_day=30, turns=14, gap_s=20,
+         gap_sigma=0.6, output=LONG_OUT, awake=0.6),
     Cast("explainability", "a regulated organisation logs the reasons for every decision (A2, 7)",
          ONE_FIRM, says.templated(_fixed(_EXPLAIN), kind="documents"), 0.0, 12, per_day=90, spread=0.4, turns=12, gap_s=8,
          output=LONG_OUT, awake=0.5),

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from detector.config import Settings
 from detector.events import EventBatch
 from detector.fingerprint import Content
 from detector.hashing import DEVELOPMENT_KEY
@@ -24,6 +25,7 @@ from detector.tuning.generate.accounts import DAY_MS, concatenate
 from detector.tuning.generate.pools import Builder, prompts_of
 from detector.tuning.generate.parts import PARTS, free_parameters, read_parts
 from detector.tuning.generate.population import REFERENCE_ACCOUNTS, Setting
+from detector.tuning.generate.react import Reaction
 from detector.tuning.generate.render import COVERAGE, render
 from detector.tuning.generate.scenarios import DISGUISES, SCENARIOS
 from detector.tuning.generate.scenarios import attack as lay_over
@@ -51,6 +53,10 @@ class World:
         self.texts = setting.builder.build(key=key, fingerprints=not raw)
         self.accounts = concatenate([p.accounts for p in populations])
         self._bases = np.cumsum([0] + [p.accounts.size for p in populations])
+        self._reaction = None
+        if setting.reacts:
+            names = self.accounts.fields["account_id"]
+            self._reaction = Reaction(populations, names=names, seed=setting.seed, key=key, settings=Settings())
 
     @property
     def labels(self) -> pa.Table:
@@ -83,18 +89,21 @@ class World:
             rng = np.random.default_rng([self.setting.seed, 3, start_ms // HOUR_MS])
             for at in range(0, rows.account.size, BATCH_ROWS):
                 block = Rows._make(column[at : at + BATCH_ROWS] for column in rows)
-                yield (
-                    block,
-                    render(
-                        rng,
-                        rows=block,
-                        accounts=self.accounts,
-                        table=self.texts,
-                        networks=self.setting.networks,
-                        fields=self.fields,
-                        fingerprints=not self.raw,
-                    ),
+                batch = render(
+                    rng,
+                    rows=block,
+                    accounts=self.accounts,
+                    table=self.texts,
+                    networks=self.setting.networks,
+                    fields=self.fields,
+                    fingerprints=not self.raw,
+                    enforced=self._reaction.enforced(block) if self._reaction else None,
                 )
+                if self._reaction:
+                    self._reaction.show(batch)
+                yield block, batch
+            if self._reaction:
+                self._reaction.answer(min(start_ms + HOUR_MS, self.setting.stop_ms))
 
     def batches(self) -> Iterator[EventBatch]:
         """Events in order of time; content columns are null in a raw world."""
@@ -142,6 +151,7 @@ def generate(
     seed: int = 0,
     fields: str = "full",
     raw: bool = False,
+    react: bool = False,
     key: bytes = DEVELOPMENT_KEY,
     start_ms: int = START_MS,
     texts_max: int = TEXTS_MAX,
@@ -153,8 +163,11 @@ def generate(
     is the number of ordinary accounts, to which `twins` adds those that look like one trait of
     an attack; `scale` multiplies every rate. `fields` is full, lean (no payment, device, account
     age, ASN, JA4) or minimal (the six required fields); `raw` gives text in place of
-    fingerprints. Raises `ValueError` for values out of range.
+    fingerprints. With `react` the engine judges as the world goes and attackers answer it. Raises
+    `ValueError` for values out of range.
     """
+    if react and raw:
+        raise ValueError("react=True needs fingerprints: leave raw out")
     _check(scenario, accounts=accounts, days=days, scale=scale, attack=attack, fields=fields)
     corpus = texts.load(texts_dir, part=part)
     number = PARTS.index(part) if part in PARTS else 0
@@ -178,6 +191,7 @@ def generate(
         outage=_outage(start_ms, stop_ms=stop_ms),
         boards={},
         free=free_parameters(np.random.default_rng([seed, 7]), ranges=held.ranges),
+        reacts=react,
     )
     setting = setting._replace(popular=benign_people.popular_texts(setting))
     populations = [*benign_people.populations(setting), *benign_machines.populations(setting)]
