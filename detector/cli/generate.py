@@ -106,28 +106,12 @@ def generate(
         if scenario == "demo":
             made, form, level = demo(texts), Form.zstd, DEMO_LEVEL
         else:
-            level = 3
+            level, size = 3, world.Size(attackers, per_day, life_days, cover, disguise and disguise.value)
+            coverage = "lean" if lean else fields.value
             made = world.generate(
-                scenario.value,
-                texts_dir=texts,
-                part=part.value,
-                accounts=accounts,
-                twins=twins,
-                days=days,
-                scale=scale,
-                attack=world.Size(
-                    accounts=attackers,
-                    requests_per_day=per_day,
-                    life_days=life_days,
-                    cover=cover,
-                    disguise=None if disguise is None else disguise.value,
-                ),
-                seed=seed,
-                fields="lean" if lean else fields.value,
-                react=react,
-                raw=raw,
-                key=key,
-            )
+                scenario.value, texts_dir=texts, part=part.value, accounts=accounts, twins=twins, days=days, scale=scale,
+                attack=size, seed=seed, fields=coverage, react=react, raw=raw, key=key,
+            )  # fmt: skip
         built_s = time.monotonic()
         written = write(made, out=out, form=form.value, level=level, progress=_Line())
     except (ValueError, FileNotFoundError, OutputError) as wrong:

@@ -1,6 +1,6 @@
 """Does the ground truth give itself away: rules on one field, and a classifier trained on the other scenarios.
 
-Run: `python -m tests.bench.bench_leakage [--only FAMILY] [--part tuning] [--events] [--every]`.
+Run: `python -m tests.bench.bench_leakage [--only FAMILY,...] [--part tuning] [--every] [--full]`.
 For each family: the worst rules on one field that touch no innocent event (account), and the
 classifier's recall where it touches 100 innocent events (1,000 accounts) in a million. A value,
 a form of identifier or an order that only attackers have would show as recall near 1.
@@ -17,16 +17,17 @@ import pyarrow.compute as pc
 
 from detector.tuning.generate import SCENARIOS, generate
 from tests.bench import leakage
+from tests.bench.bench_fingerprint import data_directory
 from tests.bench.leakage import Additive, Column, Fields
 from tests.bench.measure import arguments, at_most, figure, headline
-from tests.bench.bench_fingerprint import data_directory
 
 RULE = at_most(0.05)
 CLASSIFIER = at_most(0.5)
-ACCOUNTS, DAYS = 1_000, 2.0
+SIZES = {True: (2_000, 2.0), False: (700, 1.0)}  # accounts and days, full or not
 HOSTILE_MAX, INNOCENT_MAX = 6_000, 40_000  # events of one world that are looked at
 EVENT_PPM, ACCOUNT_PPM = 100, 1_000
 SHOWN = 4
+ALWAYS = ("templated", "relay", "cleaner", "reworded_request")  # what a classifier of few families learns from
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -35,14 +36,15 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--every", action="store_true", help="print every field, not the worst only")
 
 
-def sample(name: str, *, part: str, seed: int) -> dict[str, tuple[Fields, Any]]:
+def sample(name: str, *, part: str, seed: int, full: bool) -> dict[str, tuple[Fields, Any]]:
     """Columns of a family's world, per event and per account, and which rows are hostile."""
-    world = generate(name, texts_dir=data_directory(), part=part, accounts=ACCOUNTS, days=DAYS, seed=seed)
+    accounts, days = SIZES[full]
+    world = generate(name, texts_dir=data_directory(), part=part, accounts=accounts, days=days, seed=seed)
     events = pa.Table.from_batches(list(world.batches())).combine_chunks()
     labels = world.labels
     members = labels.column("account_id").filter(pc.not_equal(labels.column("campaign"), "")).combine_chunks()
     hostile = pc.is_in(events.column("account_id"), value_set=members).to_numpy(zero_copy_only=False)
-    accounts, names = leakage.account_fields(events)
+    by_account, names = leakage.account_fields(events)
     of_account = pc.is_in(pa.array(names), value_set=members).to_numpy(zero_copy_only=False)
     rng = np.random.default_rng(seed)
     rows = np.sort(
@@ -53,7 +55,10 @@ def sample(name: str, *, part: str, seed: int) -> dict[str, tuple[Fields, Any]]:
             ]
         )
     )
-    return {"event": (leakage.event_fields(events.take(pa.array(rows))), hostile[rows]), "account": (accounts, of_account)}
+    return {
+        "event": (leakage.event_fields(events.take(pa.array(rows))), hostile[rows]),
+        "account": (by_account, of_account),
+    }
 
 
 def joined(parts: list[tuple[Fields, Any]]) -> tuple[Fields, Any]:
@@ -64,9 +69,7 @@ def joined(parts: list[tuple[Fields, Any]]) -> tuple[Fields, Any]:
         columns = [fields[name] for fields, _ in parts]
         words = tuple(sorted({word for c in columns for word in c.words}))
         table = {word: float(at) for at, word in enumerate(words)}
-        values = [
-            np.asarray([table[w] for w in c.words])[c.values.astype(int)] if words else c.values for c in columns
-        ]
+        values = [np.asarray([table[w] for w in c.words])[c.values.astype(int)] if words else c.values for c in columns]
         out[name] = Column(np.concatenate(values), words)
     return out, np.concatenate([hostile for _, hostile in parts])
 
@@ -85,9 +88,9 @@ def rules(fields: Fields, *, hostile: Any, every: bool) -> float:
 def main() -> None:
     """Print every family, then the worst."""
     read = arguments(__doc__, options)
-    names = [name for name in SCENARIOS if name.startswith(read.only)]
-    trained_on = names if len(names) > 1 else [*names, "templated", "relay", "cleaner", "reworded_request"]
-    held = {name: sample(name, part=read.part, seed=50 + at) for at, name in enumerate(dict.fromkeys(trained_on))}
+    names = [name for name in SCENARIOS if name in read.only.split(",") or not read.only]
+    trained_on = dict.fromkeys([*names, *(ALWAYS if len(names) <= len(ALWAYS) else ())])
+    held = {name: sample(name, part=read.part, seed=50 + at, full=read.full) for at, name in enumerate(trained_on)}
     worst = {"event": 0.0, "account": 0.0}
     for name in names:
         for unit, ppm in (("event", EVENT_PPM), ("account", ACCOUNT_PPM)):

@@ -88,9 +88,11 @@ def line(cell: Cell, scores: dict[str, Any]) -> str:
         hours = "-" if campaign["time_to_detect_s"] is None else f"{campaign['time_to_detect_s'] / 3600:.1f}"
         recall = "-" if campaign["member_recall"] is None else f"{campaign['member_recall']:.2f}"
         found = "found" if campaign["found"] else "MISSED"
-        said = f"{found:>6} {campaign['leak']:6.3f} {low:5.3f}-{high:5.3f} {hours:>7} {recall:>6} {campaign['accounts']:>6}"
+        share = f"{campaign['leak']:6.3f} {low:5.3f}-{high:5.3f}"
+        said = f"{found:>6} {share} {hours:>7} {recall:>6} {campaign['accounts']:>6}"
     touched = sorted(
-        ((p["collateral_ppm"], name) for name, p in benign["populations"].items() if p["contained_requests"]), reverse=True
+        ((p["collateral_ppm"], name) for name, p in benign["populations"].items() if p["contained_requests"]),
+        reverse=True,
     )
     worst = ", ".join(f"{name} {ppm:,.0f}" for ppm, name in touched[:TWINS_SHOWN]) or "-"
     return (
@@ -121,8 +123,8 @@ def main() -> None:
         worst = max((s["benign"]["collateral_ppm"] or 0 for c, s in found.items() if c.fields == fields), default=0)
         alone = [s for c, s in found.items() if c.fields == fields and c.family == "benign"]
         print(
-            f"\n{fields}: {len(attacks)} attacks, missed: {', '.join(missed) or 'none'}; worst collateral {worst:,.0f} ppm;"
-            f" innocent alone: {sum(s['events'] for s in alone):,} events,"
+            f"\n{fields}: {len(attacks)} attacks, missed: {', '.join(missed) or 'none'}; "
+            f"worst collateral {worst:,.0f} ppm; innocent alone: {sum(s['events'] for s in alone):,} events,"
             f" {sum(s['alerts']['campaign_false'] + s['alerts']['campaign_mixed'] for s in alone)} campaign alerts"
         )
 

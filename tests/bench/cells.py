@@ -86,9 +86,7 @@ def judged(batches: list[EventBatch], *, approve_after_ms: int = -1) -> tuple[li
 def run_world(cells: list[Cell]) -> list[dict[str, Any]]:
     """Generate the world that the cells share, and score each."""
     first = cells[0]
-    size = Size(
-        accounts=first.attackers, requests_per_day=first.per_day, cover=first.cover, disguise=first.disguise
-    )
+    size = Size(accounts=first.attackers, requests_per_day=first.per_day, cover=first.cover, disguise=first.disguise)
     world = generate(
         first.family,
         texts_dir=data_directory(),

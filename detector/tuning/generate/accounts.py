@@ -136,7 +136,9 @@ def _identity(rng: np.random.Generator, *, habit: Habit, count: int, first_ms: I
         ),
         "signup_email_domain_fp": domains.take(pa.array(domain)),
         "batch": pa.array(np.full(count, habit.batch)),
-        "reseller_id": pa.array(ids(rng, count=1, prefix="res_").to_pylist() * count if habit.reseller else [None] * count, pa.string()),
+        "reseller_id": pa.array(
+            ids(rng, count=1, prefix="res_").to_pylist() * count if habit.reseller else [None] * count, pa.string()
+        ),
         "declared_use": pa.array([habit.declared] * count, pa.string()),
         "payer_verified": numbers(
             (rng.random(count) < habit.verified)[owner],
@@ -216,7 +218,7 @@ def draw(
     networks: Sequence[network.Network],
     release_ms: int,
 ) -> Accounts:
-    """Draw `count` accounts; `first_ms` (count,) is the earliest request of each, `release_ms` when the new model is out."""
+    """Draw `count` accounts: `first_ms` (count,) is each one's earliest request, `release_ms` the new model's time."""
     model = _choice(rng, weights=habit.models, habit=habit, count=count)
     second = np.where(
         _chance(rng, share=0.25, habit=habit, count=count),

@@ -9,6 +9,7 @@ import numpy as np
 
 from detector.tuning.generate import network
 from detector.tuning.generate.accounts import Habit, draw, heavy_tail
+from detector.tuning.generate.choosers import conversations, fresh, talk
 from detector.tuning.generate.pools import Drawer, Item
 from detector.tuning.generate.population import (
     POPULAR_SHARE,
@@ -26,7 +27,7 @@ from detector.tuning.generate.population import (
     zones,
 )
 from detector.tuning.generate.rates import AGENT_OUT, ARENA_OUT, CHAT_OUT, CODE_OUT, TUTOR_OUT
-from detector.tuning.generate.sessions import Population, conversations, fresh, talk
+from detector.tuning.generate.sessions import Population
 from detector.tuning.generate.texts import cut
 from detector.tuning.generate.wording import ASSISTANT, system_of
 
@@ -113,7 +114,9 @@ def _chatters(setting: Setting, *, name: str, count: int, dense: bool, popular: 
     side = setting.corpus.benign
     life = lives(rng, setting=setting, count=count)
     habit = CHAT._replace(dense=dense, networks={"mobile": 1.0} if dense else CHAT.networks)
-    made = draw(rng, habit=habit, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms)
+    made = draw(
+        rng, habit=habit, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms
+    )
     app = np.char.startswith([network.PROGRAMS[p].user_agent for p in made.program], "ChatDesk")
     desk = setting.builder.system(_CHAT_SYSTEM)
     made = with_system(made, systems=np.where(app, desk, -1))
@@ -140,7 +143,9 @@ def _developers(setting: Setting, *, count: int, popular: Drawer | None) -> Popu
     rng = setting.generator("developer")
     side = setting.corpus.benign
     life = lives(rng, setting=setting, count=count)
-    made = draw(rng, habit=DEVELOPER, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms)
+    made = draw(
+        rng, habit=DEVELOPER, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms
+    )
     kind = rng.random(count)
     own = [setting.builder.system(system_of(50_000 + 3 * at, part=setting.part)) for at in range(count)]
     pasted = [setting.builder.system(side.personas[at % len(side.personas)]) for at in range(count)]
@@ -177,7 +182,9 @@ def _researchers(setting: Setting, *, count: int, popular: Drawer | None) -> Pop
     rng = setting.generator("published_prompts")
     side = setting.corpus.benign
     life = lives(rng, setting=setting, count=count)
-    made = draw(rng, habit=RESEARCHER, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms)
+    made = draw(
+        rng, habit=RESEARCHER, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms
+    )
     beat = rhythm(
         sessions_per_day=heavy_tail(rng, median=1.2, sigma=0.9, count=count),
         turns=14.0,
@@ -208,7 +215,9 @@ def _customers(setting: Setting, *, name: str, template: str, output: int, count
     rng = setting.generator(name)
     side = setting.corpus.benign
     life = lives(rng, setting=setting, count=count)
-    made = draw(rng, habit=CUSTOMER, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms)
+    made = draw(
+        rng, habit=CUSTOMER, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms
+    )
     system = setting.builder.system(system_of(900_000 + len(name), part=setting.part))
     made = with_system(made, systems=np.full(count, system))
     beat = rhythm(
@@ -235,7 +244,9 @@ def _harness(setting: Setting, *, count: int) -> Population:
     rng = setting.generator("coding_harness")
     side = setting.corpus.benign
     life = lives(rng, setting=setting, count=count)
-    made = draw(rng, habit=HARNESS, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms)
+    made = draw(
+        rng, habit=HARNESS, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms
+    )
     made.fields["tool_count"] = made.fields["tool_count"].take([0] * count)
     made.fields["tools_fp"] = made.fields["tools_fp"].take([0] * count)
     system = setting.builder.system(setting.words.harness)

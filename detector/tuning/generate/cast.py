@@ -27,7 +27,7 @@ class Scene(NamedTuple):
     name: str
     side: Side  # whose texts it may use
     rng: np.random.Generator
-    count: int  # accounts
+    accounts: int
     size: int  # distinct texts that its requests call for
     rhythm: Rhythm
 

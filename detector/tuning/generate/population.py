@@ -15,8 +15,8 @@ from detector.tuning.generate.accounts import DAY_MS, Accounts
 from detector.tuning.generate.answers import Board
 from detector.tuning.generate.columns import F64, I64
 from detector.tuning.generate.network import Network
-from detector.tuning.generate.pools import Builder, Drawer, Item
 from detector.tuning.generate.parts import Free
+from detector.tuning.generate.pools import Builder, Drawer, Item
 from detector.tuning.generate.rates import ZONES, Rates
 from detector.tuning.generate.sessions import Rhythm, name_seed
 from detector.tuning.generate.texts import Corpus, Side, cut, endless

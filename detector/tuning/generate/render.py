@@ -116,7 +116,9 @@ def _usage(rng: np.random.Generator, *, rows: Rows, amounts: Amounts, tools: I64
         "cost_usd": pa.array(np.round(np.where(fine, cost, 0.0) / 1e6, 6)),
         "status_code": pa.array(_STATUS[rows.status]),
         "error_type": masked(pa.array(_ERRORS).take(pa.array(rows.status)), keep=~fine),
-        "finish_reason": masked(pa.array(("stop", "length", "tool_calls", "content_filter")).take(pa.array(finish)), keep=fine),
+        "finish_reason": masked(
+            pa.array(("stop", "length", "tool_calls", "content_filter")).take(pa.array(finish)), keep=fine
+        ),
     }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from detector.tuning.generate.cast import Say, Scene
+from detector.tuning.generate.choosers import conversations, fresh, mixed, opening, repeated, talk, walked
 from detector.tuning.generate.pools import Item
 from detector.tuning.generate.population import (
     LONG_CHARS_MAX,
@@ -22,7 +23,7 @@ from detector.tuning.generate.population import (
     single_items,
 )
 from detector.tuning.generate.rewording import reword
-from detector.tuning.generate.sessions import Chooser, conversations, fresh, mixed, opening, repeated, talk, walked
+from detector.tuning.generate.sessions import Chooser
 from detector.tuning.generate.texts import Side, cut
 
 Template = tuple[str, str]  # text before and after the slot
@@ -102,9 +103,9 @@ def reworded(*, per_request: bool) -> Say:
         texts = shuffled(setting, name=scene.name, texts=of_kind(side, "mixed"), side=side)
         lived = (scene.rhythm.until_ms - scene.rhythm.from_ms) / 86_400_000
         wanted = scene.rhythm.sessions_per_day * scene.rhythm.turns * np.maximum(lived, 0) * 1.2 + 4
-        bound = min(OWN_TEXTS_MAX, max(setting.texts_max // scene.count, 4))
+        bound = min(OWN_TEXTS_MAX, max(setting.texts_max // scene.accounts, 4))
         sizes = np.clip(wanted.astype(np.int64), 4, bound)
-        seeds = scene.rng.integers(1, 1 << 60, scene.count).tolist()
+        seeds = scene.rng.integers(1, 1 << 60, scene.accounts).tolist()
         items: list[Item] = []
         for seed, size in zip(seeds, sizes.tolist(), strict=True):
             for at in range(size):
@@ -126,9 +127,7 @@ def chatting(*, first: Say | None = None, first_kind: str = "people") -> Say:
         later = people_drawer(setting, name=scene.name + " later", side=side, texts=side.later, count=2 * third)
         if first is not None:
             return opening(first(scene._replace(size=third)), later=fresh(later))
-        openings = people_drawer(
-            setting, name=scene.name, side=side, texts=of_kind(side, first_kind), count=third
-        )
+        openings = people_drawer(setting, name=scene.name, side=side, texts=of_kind(side, first_kind), count=third)
         return talk(openings, later=later, popular=setting.popular, popular_share=POPULAR_SHARE)
 
     return say
@@ -157,7 +156,7 @@ def few_items(kind: str, *, count: int) -> Say:
     def say(scene: Scene) -> Chooser:
         texts = shuffled(scene.setting, name=scene.name, texts=of_kind(scene.side, kind), side=scene.side)
         pool = scene.setting.builder.pool(single_items(texts, count=count))
-        return repeated(np.full(scene.count, pool.start), sizes=np.full(scene.count, count))
+        return repeated(np.full(scene.accounts, pool.start), sizes=np.full(scene.accounts, count))
 
     return say
 
@@ -169,7 +168,7 @@ def benchmark_run() -> Say:
         held = scene.side.benchmark[len(scene.name) % len(scene.side.benchmark)]
         items = [Item("", cut(text, chars_max=SLOT_CHARS_MAX), "", group=at) for at, text in enumerate(held[:300])]
         pool = scene.setting.builder.pool(items)
-        return walked(np.full(scene.count, pool.start), sizes=np.full(scene.count, pool.size))
+        return walked(np.full(scene.accounts, pool.start), sizes=np.full(scene.accounts, pool.size))
 
     return say
 

@@ -5,7 +5,7 @@ Purpose: `SCENARIOS` names every family with its reason; `attack` lays one over 
 people's, or both; cover traffic, number of accounts and requests a day are arguments.
 Invariants: every value is drawn from the catalogues that innocent accounts draw from; the
 free parameters (gaps, lengths of runs, number of templates, ages, addresses) come from
-the part's intervals in `parts.toml`.
+the part's intervals in `parts`.
 Source: threat handbook, sections 1, 3, 5b, 6 and 9 (rates, lives, fingerprints, signatures,
 acceptance scenarios).
 """
@@ -42,7 +42,9 @@ HARVESTER = Habit(
     verified=0.03,
 )
 THINKERS = HARVESTER._replace(models=(0, 0, 0, 60, 40, 0))
-SHARP = HARVESTER._replace(caps=(0, 0, 0, 0, 0, 0, 0, 0, 0, 1), logprobs=1.0, biased=(0.0, 1.0), models=(4, 4, 2, 0, 0, 1))
+SHARP = HARVESTER._replace(
+    caps=(0, 0, 0, 0, 0, 0, 0, 0, 0, 1), logprobs=1.0, biased=(0.0, 1.0), models=(4, 4, 2, 0, 0, 1)
+)
 
 
 def fixed_texts(scene: Scene) -> list[says.Template]:
@@ -115,47 +117,113 @@ _USERS = Pool(
 )  # fmt: skip
 
 _ROWS = (
-    Scenario("templated", "the letter's pool: one fixed demand around a slot, an account a week (1, S1)", (_TEMPLATED,)),
-    Scenario("wrapped", "the fixed demand in the middle of what a user might write (4, S7)",
-             (Pool(says.wrapped(fixed_texts)),)),
-    Scenario("reworded_account", "the demand in other words on every account (C1's evasion, S7)",
-             (Pool(says.reworded(per_request=False)),)),
-    Scenario("reworded_request", "the demand in other words in every request (C2's evasion, S7)",
-             (Pool(says.reworded(per_request=True)),)),
+    Scenario(
+        "templated", "the letter's pool: one fixed demand around a slot, an account a week (1, S1)", (_TEMPLATED,)
+    ),
+    Scenario(
+        "wrapped",
+        "the fixed demand in the middle of what a user might write (4, S7)",
+        (Pool(says.wrapped(fixed_texts)),),
+    ),
+    Scenario(
+        "reworded_account",
+        "the demand in other words on every account (C1's evasion, S7)",
+        (Pool(says.reworded(per_request=False)),),
+    ),
+    Scenario(
+        "reworded_request",
+        "the demand in other words in every request (C2's evasion, S7)",
+        (Pool(says.reworded(per_request=True)),),
+    ),
     Scenario("bare_replay", "a published prompt set sent bare: no template at all (5b.1)", (_BARE,), 150),
-    Scenario("synchronised", "shared on and off edges, one card (DeepSeek in 1, S4, C4, P1)",
-             (Pool(says.templated(fixed_texts), HARVESTER._replace(one_card=True), starts=lives.on_the_hour(0.3)),)),
-    Scenario("relay", "unrelated users behind few seats, turns dealt out over them (Moonshot in 1, S2, A15)",
-             (_USERS,), 150, 14),
-    Scenario("relay_pinned", "the same, each session kept on its seat (9: only heterogeneity is left)",
-             (_USERS._replace(exchange=lambda s: _relays(s, spreads=False)),), 150, 14),
-    Scenario("cleaner", "outputs come back as inputs to be cleaned and sorted (Zhipu in 1, S3, A4)",
-             (Pool(says.templated(_cleaning, kind="published"), HARVESTER._replace(structured=0.9), exchange=_returns),)),
-    Scenario("pivot", "nearly everything moves to a new model within a day (MiniMax in 1, S5, C6)",
-             (Pool(says.templated(fixed_texts), HARVESTER._replace(adopts=1.0, adopts_h=6.0)),)),
-    Scenario("failover", "a pool is banned, a second takes over its templates (Alibaba in 1, S6, C5)",
-             (Pool(says.templated(fixed_texts), life=lambda _days: lives.banned_and_replaced),)),
+    Scenario(
+        "synchronised",
+        "shared on and off edges, one card (DeepSeek in 1, S4, C4, P1)",
+        (Pool(says.templated(fixed_texts), HARVESTER._replace(one_card=True), starts=lives.on_the_hour(0.3)),),
+    ),
+    Scenario(
+        "relay",
+        "unrelated users behind few seats, turns dealt out over them (Moonshot in 1, S2, A15)",
+        (_USERS,),
+        150,
+        14,
+    ),
+    Scenario(
+        "relay_pinned",
+        "the same, each session kept on its seat (9: only heterogeneity is left)",
+        (_USERS._replace(exchange=lambda s: _relays(s, spreads=False)),),
+        150,
+        14,
+    ),
+    Scenario(
+        "cleaner",
+        "outputs come back as inputs to be cleaned and sorted (Zhipu in 1, S3, A4)",
+        (Pool(says.templated(_cleaning, kind="published"), HARVESTER._replace(structured=0.9), exchange=_returns),),
+    ),
+    Scenario(
+        "pivot",
+        "nearly everything moves to a new model within a day (MiniMax in 1, S5, C6)",
+        (Pool(says.templated(fixed_texts), HARVESTER._replace(adopts=1.0, adopts_h=6.0)),),
+    ),
+    Scenario(
+        "failover",
+        "a pool is banned, a second takes over its templates (Alibaba in 1, S6, C5)",
+        (Pool(says.templated(fixed_texts), life=lambda _days: lives.banned_and_replaced),),
+    ),
     Scenario("slow", "a few requests a day per account (S8)", (_BARE,), 150, 6),
     Scenario("heavy", "few accounts near their limits (Zhipu in 1, A7)", (_BARE,), 20, 900),
-    Scenario("subnet_farm", "the whole pool in one hosting prefix (N1, N3)",
-             (Pool(says.bare("mixed"), HARVESTER._replace(dense=True, networks={"datacenter": 1.0})),)),
-    Scenario("logit_probe", "one token, log probabilities, a changing bias (3, A12)",
-             (Pool(says.few_items("people", count=3), SHARP, output=CHAT_OUT),), 10, 900),
-    Scenario("signature_replay", "reasoning signatures presented in other sessions (SEP in 1, A3)",
-             (Pool(says.bare("mixed"), THINKERS, exchange=_replays),)),
-    Scenario("refused", "each request another technique, most of them refused (SEP in 1, A14)",
-             (Pool(says.reworded(per_request=True), HARVESTER._replace(refused=0.7)),)),
-    Scenario("generate_judge", "three accounts in four generate, the fourth judges (C9)",
-             (Pool(says.bare("mixed"), share=0.75, name="generate", exchange=_generates),
-              Pool(says.templated(_cleaning, kind="published"), HARVESTER._replace(structured=0.9), share=0.25,
-                   name="judge", output=SUMMARY_OUT, exchange=_judges))),
-    Scenario("templated_settings", "the letter's pool with settings copied from customers (9)", (_TEMPLATED,),
-             disguise="settings"),
-    Scenario("templated_sessions", "the letter's pool in sessions like people's (9)", (_TEMPLATED,), disguise="sessions"),
-    Scenario("replay_settings", "bare replay with settings copied from customers (9)", (_BARE,), 150, disguise="settings"),
+    Scenario(
+        "subnet_farm",
+        "the whole pool in one hosting prefix (N1, N3)",
+        (Pool(says.bare("mixed"), HARVESTER._replace(dense=True, networks={"datacenter": 1.0})),),
+    ),
+    Scenario(
+        "logit_probe",
+        "one token, log probabilities, a changing bias (3, A12)",
+        (Pool(says.few_items("people", count=3), SHARP, output=CHAT_OUT),),
+        10,
+        900,
+    ),
+    Scenario(
+        "signature_replay",
+        "reasoning signatures presented in other sessions (SEP in 1, A3)",
+        (Pool(says.bare("mixed"), THINKERS, exchange=_replays),),
+    ),
+    Scenario(
+        "refused",
+        "each request another technique, most of them refused (SEP in 1, A14)",
+        (Pool(says.reworded(per_request=True), HARVESTER._replace(refused=0.7)),),
+    ),
+    Scenario(
+        "generate_judge",
+        "three accounts in four generate, the fourth judges (C9)",
+        (
+            Pool(says.bare("mixed"), share=0.75, name="generate", exchange=_generates),
+            Pool(
+                says.templated(_cleaning, kind="published"),
+                HARVESTER._replace(structured=0.9),
+                share=0.25,
+                name="judge",
+                output=SUMMARY_OUT,
+                exchange=_judges,
+            ),
+        ),
+    ),
+    Scenario(
+        "templated_settings",
+        "the letter's pool with settings copied from customers (9)",
+        (_TEMPLATED,),
+        disguise="settings",
+    ),
+    Scenario(
+        "templated_sessions", "the letter's pool in sessions like people's (9)", (_TEMPLATED,), disguise="sessions"
+    ),
+    Scenario(
+        "replay_settings", "bare replay with settings copied from customers (9)", (_BARE,), 150, disguise="settings"
+    ),
     Scenario("replay_sessions", "bare replay in sessions like people's (9)", (_BARE,), 150, disguise="sessions"),
     Scenario("replay_both", "bare replay with both: the next move to be expected (9)", (_BARE,), 150, disguise="both"),
-)  # fmt: skip
+)
 SCENARIOS: dict[str, Scenario] = {row.name: row for row in _ROWS}
 
 

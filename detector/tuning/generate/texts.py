@@ -20,7 +20,6 @@ import orjson
 
 from detector.tuning.generate.parts import PARTS
 
-
 EVERYTHING = "all"  # every part together: for demonstrations, never for measuring
 PART_SHARES = (0.5, 0.25, 0.25)
 # Share of a kind's rows that belongs to attackers: the rest is what innocent people send.

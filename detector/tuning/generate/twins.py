@@ -74,14 +74,14 @@ def _same_owner(rng: np.random.Generator, setting: Setting, accounts: Accounts) 
 def _template(name: str) -> says.Templates:
     def templates(scene: Scene) -> list[says.Template]:
         held = getattr(scene.setting.words, name)
-        texts = [held] if isinstance(held, str) else held
+        texts = (held,) if isinstance(held, str) else held
         return [split_slot(text) for text in texts]
 
     return templates
 
 
 def _published(scene: Scene) -> list[says.Template]:
-    """What builders of agents and data sets send: this part's wordings and the published templates of the benign side."""
+    """What builders of agents and data sets send: this part's wordings, and published templates of the benign side."""
     return [*_template("pipelines")(scene), *scene.side.templates]
 
 
@@ -97,6 +97,7 @@ _COURSE = (
     "Course exercise, sheet 4. Answer in full sentences, explain the reasoning behind every step, and mark the result."
     "\n\nTask: {}"
 )
+_TRACK = _COURSE.replace("Course exercise, sheet 4", "Hackathon, track B")
 _EXPLAIN = (
     "Decide on the case below. For the audit log, write the complete reasoning behind the decision step by step, cite "
     "the facts used, then give the decision as JSON with the keys decision and grounds.\n\nCase: {}"
@@ -121,8 +122,8 @@ TWINS: tuple[Cast, ...] = (
          output=CODE_OUT, single=False, keeps_history=False, reuses=0.6, life=lives.from_release,
          adjust=_one_system(_NEW_HARNESS, tools=True)),
     Cast("hackathon", "new accounts, one task, a day and a half, then gone (course, hackathon; C10, P2)",
-         NEWCOMER._replace(models=(10, 20, 25, 25, 10, 10)), says.templated(_fixed(_COURSE.replace("sheet 4", "track B"))),
-         0.05, PLURAL, per_day=40, gap_s=50, output=TUTOR_OUT, life=lives.within(0.3, 0.8)),
+         NEWCOMER._replace(models=(10, 20, 25, 25, 10, 10)), says.templated(_fixed(_TRACK)), 0.05,
+         PLURAL, per_day=40, gap_s=50, output=TUTOR_OUT, life=lives.within(0.3, 0.8)),
     Cast("campus", "students behind one prefix, one exercise sheet (N1, N3)",
          STUDENT._replace(dense=True, networks={"residential": 1.0}, young=0.4), says.templated(_fixed(_COURSE)),
          0.06, PLURAL, per_day=9, output=TUTOR_OUT),
@@ -136,18 +137,18 @@ TWINS: tuple[Cast, ...] = (
          ONE_FIRM._replace(end_users=1.0, reseller=True, strips=1.0, models=(10, 10, 10, 10, 5, 5)),
          says.chatting(first_kind="mixed"), 0.0, 4, per_day=600, spread=0.3, turns=4, gap_s=40, output=ARENA_OUT,
          single=False, exchange=lambda _s: Exchange(spreads=True)),
-    Cast("company_gateway", "seats of one firm behind a gateway that deals sessions out and strips metadata (A15, 5, 6)",
+    Cast("company_gateway", "seats of one firm behind a gateway that deals turns out and strips metadata (A15)",
          DEVELOPER._replace(one_org=True, strips=1.0, young=0.1, company_mail=1.0), says.chatting(first_kind="mixed"),
          0.05, PLURAL, per_day=14, spread=0.2, turns=4, gap_s=40, output=CHAT_OUT, single=False,
          exchange=lambda _s: Exchange(spreads=True)),
     Cast("reseller_customers", "customers of a reseller: chat users with all metadata stripped (5, 6)",
-         CHAT._replace(strips=1.0, reseller=True), says.chatting(), 0.05, PLURAL, per_day=5, gap_s=45, output=ARENA_OUT,
-         single=False),
+         CHAT._replace(strips=1.0, reseller=True), says.chatting(), 0.05, PLURAL, per_day=5, gap_s=45, single=False,
+         output=ARENA_OUT),
     Cast("viral_prompt", "one prompt that everybody tries for a day (C1)",
          CHAT._replace(young=0.25), says.templated(_fixed(_VIRAL), kind="later"), 0.15, 2 * PLURAL, per_day=4,
          output=LONG_OUT, life=lives.within(0.25, 0.7, drip=0.5)),
     Cast("own_synthesis", "a company's own synthetic data, undeclared: generates, then cleans its outputs (A4)",
-         SYNTHESIS._replace(declared=None, batch=False, verified=0.6), says.templated(_template("synthesis"), kind="people"),
+         SYNTHESIS._replace(declared=None, batch=False, verified=0.6), says.templated(_template("synthesis")),
          0.0, 6, per_day=500, spread=0.3, turns=60, gap_s=2, output=LONG_OUT, awake=0, home=1,
          exchange=lambda s: Exchange(writes=s.board("own_synthesis"), reads=s.board("own_synthesis"), reads_share=0.4)),
     Cast("eval_vendor", "a vendor that judges what its customers' accounts received (A4, C9)",
@@ -157,11 +158,11 @@ TWINS: tuple[Cast, ...] = (
     Cast("evaluated_customers", "the customers that this vendor judges (C9)", APPLICATION, says.bare("mixed"), 0.05,
          PLURAL, per_day=14, gap_s=20, output=CHAT_OUT, adjust=_own_systems, exchange=_customers),
     Cast("release_benchmark", "public benchmarks against the new model on the day it comes out (C6, 9)",
-         RESEARCHER._replace(adopts=1.0, adopts_h=3.0), says.benchmark_run(), 0.05, PLURAL, per_day=60, turns=40, gap_s=6,
-         gap_sigma=0.4, output=TUTOR_OUT, life=lives.from_release),
+         RESEARCHER._replace(adopts=1.0, adopts_h=3.0), says.benchmark_run(), 0.05, PLURAL, per_day=60, turns=40,
+         gap_s=6, gap_sigma=0.4, output=TUTOR_OUT, life=lives.from_release),
     Cast("benchmark_users", "people who evaluate models with public items (hard boundary to replay)",
-         RESEARCHER, says.bare("published", popular=0.05), 0.05, PLURAL, per_day=30, turns=16, gap_s=20, output=LONG_OUT,
-         awake=0.6),
+         RESEARCHER, says.bare("published", popular=0.05), 0.05, PLURAL, per_day=30, turns=16, gap_s=20, awake=0.6,
+         output=LONG_OUT),
     Cast("migration", "customers move to new keys at full rate (A9, C5, C10, 2)",
          APPLICATION._replace(young=0.0), says.bare("mixed"), 0.12, 2 * PLURAL, per_day=16, gap_s=20, output=CHAT_OUT,
          awake=0.5, life=lives.moved, adjust=_same_owner),
@@ -173,20 +174,21 @@ TWINS: tuple[Cast, ...] = (
          gap_s=25, output=CHAT_OUT),
     Cast("tinkerers", "people who ask for reasoning in words of their own (A2, S7)",
          DEVELOPER, says.reworded(per_request=True), 0.05, PLURAL, per_day=10, turns=6, gap_s=30, output=LONG_OUT),
-    Cast("pipeline_builders", "honest builders of agents and data sets: published templates, many accounts (C1, C2, A2)",
+    Cast("pipeline_builders", "honest builders of agents and data sets: known templates, many accounts (C1, A2)",
          DEVELOPER._replace(young=0.4), says.templated(_published), 0.05, PLURAL, per_day=30, turns=14, gap_s=20,
          gap_sigma=0.6, output=LONG_OUT, awake=0.6),
     Cast("explainability", "a regulated organisation logs the reasons for every decision (A2, 7)",
-         ONE_FIRM, says.templated(_fixed(_EXPLAIN), kind="documents"), 0.0, 12, per_day=90, spread=0.4, turns=12, gap_s=8,
-         output=LONG_OUT, awake=0.5),
+         ONE_FIRM, says.templated(_fixed(_EXPLAIN), kind="documents"), 0.0, 12, per_day=90, spread=0.4, turns=12,
+         gap_s=8, output=LONG_OUT, awake=0.5),
     Cast("localisation", "customers of a translator: one fixed demand for a language on any topic (C11)",
          CUSTOMER, says.templated(_fixed(_LOCAL)), 0.05, PLURAL, per_day=6, output=ARENA_OUT),
     Cast("white_label", "an application that tells the model it is another vendor's product (12, A16)",
          CUSTOMER._replace(one_program=False), says.chatting(), 0.05, PLURAL, per_day=6, output=CHAT_OUT, single=False,
          adjust=_one_system(_WHITE)),
     Cast("ci_runners", "team keys used from ever new machines (3, A13)",
-         DEVELOPER._replace(places=40.0, networks={"datacenter": 1.0}), says.templated(_template("retrieval"), kind="documents"),
-         0.01, 20, per_day=70, turns=10, gap_s=3, output=AGENT_OUT, awake=0.3, home=1),
+         DEVELOPER._replace(places=40.0, networks={"datacenter": 1.0}),
+         says.templated(_template("retrieval"), kind="documents"), 0.01, 20, per_day=70, turns=10,
+         gap_s=3, output=AGENT_OUT, awake=0.3, home=1),
     Cast("scheduled_jobs", "jobs by the clock on many accounts (C4)",
          APPLICATION, says.bare("documents"), 0.05, PLURAL, per_day=12, spread=0.2, turns=4, gap_s=2, output=CHAT_OUT,
          adjust=_own_systems, starts=lives.on_the_hour(0.3)),

@@ -22,12 +22,12 @@ from detector.hashing import DEVELOPMENT_KEY
 from detector.tuning.generate import benign_machines, benign_people, network, rates, texts
 from detector.tuning.generate import twins as innocent_twins
 from detector.tuning.generate.accounts import DAY_MS, concatenate
+from detector.tuning.generate.parts import DIVISION, PARTS, free_parameters
 from detector.tuning.generate.pools import Builder, prompts_of
-from detector.tuning.generate.parts import PARTS, free_parameters, read_parts
 from detector.tuning.generate.population import REFERENCE_ACCOUNTS, Setting
 from detector.tuning.generate.react import Reaction
 from detector.tuning.generate.render import COVERAGE, render
-from detector.tuning.generate.scenarios import DISGUISES, SCENARIOS
+from detector.tuning.generate.scenarios import DISGUISES, SCENARIOS, Scenario
 from detector.tuning.generate.scenarios import attack as lay_over
 from detector.tuning.generate.sessions import HOUR_MS, Population, Rows, select, stack
 from detector.tuning.generate.wording import wording
@@ -79,7 +79,9 @@ class World:
             stop_ms = min(start_ms + HOUR_MS, self.setting.stop_ms)
             parts = []
             for base, population in zip(self._bases, self.populations, strict=False):
-                rows = population.hour(start_ms=start_ms, stop_ms=stop_ms, chars=self.texts.chars, outage=self.setting.outage)
+                rows = population.hour(
+                    start_ms=start_ms, stop_ms=stop_ms, chars=self.texts.chars, outage=self.setting.outage
+                )
                 parts.append(rows._replace(account=rows.account + base))
             rows = stack(parts)
             yield start_ms, select(rows, at=np.lexsort((rows.session, rows.time_ms)))
@@ -138,6 +140,9 @@ class Size(NamedTuple):
     disguise: str | None = None
 
 
+DEFAULT_SIZE = Size()
+
+
 def generate(
     scenario: str,
     *,
@@ -147,7 +152,7 @@ def generate(
     twins: bool = True,
     days: float = 3.0,
     scale: float = 1.0,
-    attack: Size = Size(),
+    attack: Size = DEFAULT_SIZE,
     seed: int = 0,
     fields: str = "full",
     raw: bool = False,
@@ -166,18 +171,18 @@ def generate(
     fingerprints. With `react` the engine judges as the world goes and attackers answer it. Raises
     `ValueError` for values out of range.
     """
+    _check(scenario, accounts=accounts, days=days, scale=scale, attack=attack, fields=fields)
     if react and raw:
         raise ValueError("react=True needs fingerprints: leave raw out")
-    _check(scenario, accounts=accounts, days=days, scale=scale, attack=attack, fields=fields)
     corpus = texts.load(texts_dir, part=part)
     number = PARTS.index(part) if part in PARTS else 0
-    held = read_parts()[PARTS[number]]
+    held = DIVISION[PARTS[number]]
     seed += held.seed_offset
-    stop_ms = start_ms + int(days * DAY_MS)
+    length_ms = int(days * DAY_MS)
     setting = Setting(
         seed=seed,
         start_ms=start_ms,
-        stop_ms=stop_ms,
+        stop_ms=start_ms + length_ms,
         accounts=accounts,
         scale=scale,
         texts_max=texts_max,
@@ -187,8 +192,8 @@ def generate(
         rates=rates.load(texts_dir if texts_dir is not None else texts.PACKAGED),
         networks=network.internet(np.random.default_rng([seed, 4])),
         builder=Builder(),
-        release_ms=start_ms + int((stop_ms - start_ms) * RELEASE_AT),
-        outage=_outage(start_ms, stop_ms=stop_ms),
+        release_ms=start_ms + int(length_ms * RELEASE_AT),
+        outage=_outage(start_ms, length_ms=length_ms),
         boards={},
         free=free_parameters(np.random.default_rng([seed, 7]), ranges=held.ranges),
         reacts=react,
@@ -198,23 +203,27 @@ def generate(
     if twins:
         populations += innocent_twins.populations(setting)
     if scenario != BENIGN:
-        row = SCENARIOS[scenario]
-        populations += lay_over(
-            setting,
-            row,
-            accounts=attack.accounts or row.accounts,
-            per_day=attack.requests_per_day or row.per_day,
-            life_days=attack.life_days,
-            cover=attack.cover,
-            disguise=attack.disguise or row.disguise,
-        )
+        populations += _laid_over(setting, SCENARIOS[scenario], attack)
     return World(setting, populations=populations, key=key, fields=fields, raw=raw)
 
 
-def _outage(start_ms: int, *, stop_ms: int) -> tuple[int, int]:
+def _laid_over(setting: Setting, row: Scenario, attack: Size) -> list[Population]:
+    """The attack at the size asked for, else the family's."""
+    return lay_over(
+        setting,
+        row,
+        accounts=attack.accounts or row.accounts,
+        per_day=attack.requests_per_day or row.per_day,
+        life_days=attack.life_days,
+        cover=attack.cover,
+        disguise=attack.disguise or row.disguise,
+    )
+
+
+def _outage(start_ms: int, *, length_ms: int) -> tuple[int, int]:
     """Two hours of trouble, shorter in a short run."""
-    at = start_ms + int((stop_ms - start_ms) * OUTAGE_AT)
-    return at, at + min(OUTAGE_MS, (stop_ms - start_ms) // 36)
+    at = start_ms + int(length_ms * OUTAGE_AT)
+    return at, at + min(OUTAGE_MS, length_ms // 36)
 
 
 def _check(scenario: str, *, accounts: int, days: float, scale: float, attack: Size, fields: str) -> None:
