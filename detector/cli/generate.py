@@ -22,10 +22,10 @@ PROGRESS_EVERY_S = 1.0
 DEMO_LEVEL = 19
 
 
-SPECIAL = ("demo", "sample")
-Scenario = StrEnum("Scenario", {name: name for name in (world.BENIGN, *SCENARIOS, *SPECIAL)})  # type: ignore[misc]
-Disguise = StrEnum("Disguise", {name: name for name in DISGUISES})  # type: ignore[misc]
-Fields = StrEnum("Fields", {name: name for name in COVERAGE})  # type: ignore[misc]
+NAMES = (world.BENIGN, *SCENARIOS, "demo", "sample")
+Scenario = StrEnum("Scenario", {name: name for name in NAMES})  # type: ignore[misc]  # members from the catalogue
+Disguise = StrEnum("Disguise", {name: name for name in DISGUISES})  # type: ignore[misc]  # the same
+Fields = StrEnum("Fields", {name: name for name in COVERAGE})  # type: ignore[misc]  # the same
 
 
 class Form(StrEnum):
@@ -88,7 +88,7 @@ def generate(
     scale: Annotated[float, typer.Option(help="multiplies every rate")] = 1.0,
     fields: Annotated[
         Fields, typer.Option(help="lean: no payment, device, account age, ASN, JA4; minimal: the six required fields")
-    ] = Fields.full,  # type: ignore[attr-defined]
+    ] = Fields.full,  # type: ignore[attr-defined]  # the same
     lean: Annotated[bool, typer.Option("--lean", help="the same as --fields lean")] = False,
     react: Annotated[bool, typer.Option("--react", help="judge as it goes; contained attackers answer back")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="raw text in place of fingerprints (JSON lines)")] = False,
@@ -109,8 +109,8 @@ def generate(
             level, size = 3, world.Size(attackers, per_day, life_days, cover, disguise and disguise.value)
             coverage = "lean" if lean else fields.value
             made = world.generate(
-                scenario.value, texts_dir=texts, part=part.value, accounts=accounts, twins=twins, days=days, scale=scale,
-                attack=size, seed=seed, fields=coverage, react=react, raw=raw, key=key,
+                scenario.value, texts_dir=texts, part=part.value, accounts=accounts, twins=twins, days=days,
+                scale=scale, attack=size, seed=seed, fields=coverage, react=react, raw=raw, key=key,
             )  # fmt: skip
         built_s = time.monotonic()
         written = write(made, out=out, form=form.value, level=level, progress=_Line())

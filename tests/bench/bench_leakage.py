@@ -25,6 +25,7 @@ RULE = at_most(0.05)
 CLASSIFIER = at_most(0.5)
 SIZES = {True: (2_000, 2.0), False: (700, 1.0)}  # accounts and days, full or not
 HOSTILE_MAX, INNOCENT_MAX = 6_000, 40_000  # events of one world that are looked at
+LEARNT_MAX = 30_000  # rows that a classifier learns from
 EVENT_PPM, ACCOUNT_PPM = 100, 1_000
 SHOWN = 4
 ALWAYS = ("templated", "relay", "cleaner", "reworded_request")  # what a classifier of few families learns from
@@ -100,7 +101,9 @@ def main() -> None:
             others, theirs = joined([held[other][unit] for other in held if other != name])
             known = sorted(set(others) & set(fields))
             binned = leakage.bins_of(others, names=known)
-            model = Additive(leakage.codes_of(others, binned=binned), hostile=theirs, width=binned.width)
+            some = np.random.default_rng(1).permutation(theirs.size)[:LEARNT_MAX]
+            codes = leakage.codes_of(others, binned=binned)[some]
+            model = Additive(codes, hostile=theirs[some], width=binned.width)
             score = model.score(leakage.codes_of(fields, binned=binned))
             figure("  trained on the others: area under the curve", leakage.area(score, hostile=hostile), "")
             recall = leakage.recall_at(score, hostile=hostile, innocent_max=ppm / 1e6)

@@ -18,7 +18,7 @@ Mask = npt.NDArray[np.bool_]
 
 FEW = 48  # columns of at most so many distinct values are taken value by value
 BINS = 12
-STEPS = 300
+STEPS = 150
 RATE = 0.3
 RIDGE = 1e-4
 ABSENT = "absent"
