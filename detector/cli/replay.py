@@ -38,7 +38,7 @@ from detector.tuning.scoring import LabelsError, read_labels, score_run
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-def _duration_ms(text: str, *, option: str) -> int:
+def duration_ms(text: str, *, option: str) -> int:
     """Read a duration such as 90s, 15m, 4h or 2d; anything else ends the program with 2."""
     found = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
     if found is None:
@@ -190,7 +190,7 @@ def replay(
             window_ms=_window_ms(since, until),
             speed=_speed(speed),
             operators=operators,
-            approve_after_ms=_duration_ms(approve_after, option="--approve-after") if approve_after else -1,
+            approve_after_ms=duration_ms(approve_after, option="--approve-after") if approve_after else -1,
             progress=line,
             command=sys.argv[1:],
         )
