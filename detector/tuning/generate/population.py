@@ -20,7 +20,7 @@ from detector.tuning.generate.pools import Builder, Drawer, Item
 from detector.tuning.generate.rates import ZONES, Rates
 from detector.tuning.generate.sessions import Rhythm, name_seed
 from detector.tuning.generate.texts import Corpus, Side, cut, endless
-from detector.tuning.generate.wording import Wording, split_slot
+from detector.tuning.generate.wording import Wording, split_slot, system_of
 
 FLAT = ZONES  # the profile row that knows no hour
 # Where customers live, as weights over UTC + 0 ... UTC + 23.
@@ -189,6 +189,12 @@ def conversation_items(
                 text += "\n\n" + cut(next(replies), chars_max=450)
             out.append(Item("", text, "", group=group))
     return out
+
+
+def brought_systems(setting: Setting, *, first: int, count: int = 40) -> tuple[int, ...]:
+    """System prompts that the users behind one credential bring along, every other session without one."""
+    made = [setting.builder.system(system_of(first + 13 * k, part=setting.part)) for k in range(count)]
+    return (*([-1] * count), *made)
 
 
 def with_system(accounts: Accounts, *, systems: I64) -> Accounts:

@@ -17,13 +17,12 @@ from detector.tuning.generate import lives, network, says
 from detector.tuning.generate.accounts import CAP_WEIGHTS, Habit
 from detector.tuning.generate.benign_people import DEVELOPER
 from detector.tuning.generate.cast import Cast, Life, Say, Scene, StartsOf, build
-from detector.tuning.generate.population import Setting
+from detector.tuning.generate.population import Setting, brought_systems
 from detector.tuning.generate.rates import ARENA_OUT, CHAT_OUT, LONG_OUT, SUMMARY_OUT
 from detector.tuning.generate.sessions import Exchange, Population
-from detector.tuning.generate.wording import split_slot, system_of
+from detector.tuning.generate.wording import split_slot
 
 DISGUISES = ("none", "settings", "sessions", "both")
-RELAYED_SYSTEMS = 40  # system prompts that a relay's users bring along
 
 HARVESTER = Habit(
     tiers=(6, 10, 8, 76, 0),  # what one can sign up for: an enterprise contract is sold by people
@@ -80,8 +79,7 @@ def _replays(setting: Setting) -> Exchange:
 
 
 def _relays(setting: Setting, *, spreads: bool) -> Exchange:
-    systems = [setting.builder.system(system_of(700_000 + 13 * k, part=setting.part)) for k in range(RELAYED_SYSTEMS)]
-    return Exchange(spreads=spreads, systems=(*([-1] * RELAYED_SYSTEMS), *systems))
+    return Exchange(spreads=spreads, systems=brought_systems(setting, first=700_000))
 
 
 class Pool(NamedTuple):

@@ -15,7 +15,7 @@ from detector.tuning.generate.accounts import Accounts
 from detector.tuning.generate.benign_machines import APPLICATION, ONE_FIRM, SYNTHESIS
 from detector.tuning.generate.benign_people import CHAT, CUSTOMER, DEVELOPER, HARNESS, RESEARCHER
 from detector.tuning.generate.cast import Adjust, Cast, Scene, build
-from detector.tuning.generate.population import Setting
+from detector.tuning.generate.population import Setting, brought_systems
 from detector.tuning.generate.rates import (
     AGENT_OUT,
     ARENA_OUT,
@@ -116,6 +116,14 @@ def _customers(setting: Setting) -> Exchange:
     return Exchange(writes=setting.board("customers"))
 
 
+def _many_users(setting: Setting) -> Exchange:
+    return Exchange(spreads=True, systems=brought_systems(setting, first=720_000))
+
+
+def _many_prompts(setting: Setting) -> Exchange:
+    return Exchange(systems=brought_systems(setting, first=740_000))
+
+
 TWINS: tuple[Cast, ...] = (
     Cast("new_harness", "a harness released mid-run: one young template on a thousand accounts (C1)",
          HARNESS._replace(one_program=True, young=0.3), says.growing(), 0.3, NEW_HARNESS, per_day=14, turns=9, gap_s=14,
@@ -136,14 +144,14 @@ TWINS: tuple[Cast, ...] = (
     Cast("aggregator", "few keys with many end users and every language, tool and prompt (A15)",
          ONE_FIRM._replace(end_users=1.0, reseller=True, strips=1.0, models=(10, 10, 10, 10, 5, 5)),
          says.chatting(first_kind="mixed"), 0.0, 4, per_day=600, spread=0.3, turns=4, gap_s=40, output=ARENA_OUT,
-         single=False, exchange=lambda _s: Exchange(spreads=True)),
+         single=False, exchange=_many_users),
     Cast("company_gateway", "seats of one firm behind a gateway that deals turns out and strips metadata (A15)",
          DEVELOPER._replace(one_org=True, strips=1.0, young=0.1, company_mail=1.0), says.chatting(first_kind="mixed"),
          0.05, PLURAL, per_day=14, spread=0.2, turns=4, gap_s=40, output=CHAT_OUT, single=False,
-         exchange=lambda _s: Exchange(spreads=True)),
+         exchange=_many_users),
     Cast("reseller_customers", "customers of a reseller: chat users with all metadata stripped (5, 6)",
          CHAT._replace(strips=1.0, reseller=True), says.chatting(), 0.05, PLURAL, per_day=5, gap_s=45, single=False,
-         output=ARENA_OUT),
+         output=ARENA_OUT, exchange=_many_prompts),
     Cast("viral_prompt", "one prompt that everybody tries for a day (C1)",
          CHAT._replace(young=0.25), says.templated(_fixed(_VIRAL), kind="later"), 0.15, 2 * PLURAL, per_day=4,
          output=LONG_OUT, life=lives.within(0.25, 0.7, drip=0.5)),
