@@ -46,7 +46,7 @@ CLIENT_TRACES = ("servegen_m_small_client_rates.csv.gz", "servegen_m_small_clien
 DEMO_ACCOUNTS = 560
 DEMO_ATTACKERS = 40
 DEMO_DAYS = 2.0
-DEMO_SCALE = 0.2
+DEMO_SCALE = 0.17
 DEMO_REQUESTS_PER_DAY = 60.0
 DEMO_SEED = 20_261_121
 
