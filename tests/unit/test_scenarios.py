@@ -18,7 +18,7 @@ from tests.bench import leakage
 from tests.conftest import data_path
 
 TINY: dict[str, Any] = {"accounts": 60, "days": 1.0, "seed": 5, "texts_max": 400, "twins": False}
-ATTACKERS = Size(accounts=12, requests_per_day=60.0)
+ATTACKERS = Size(accounts=24, requests_per_day=100.0)
 
 
 @cache
@@ -48,8 +48,8 @@ def shared_anchors(events: pa.Table) -> float:
 def test_a_family_has_its_campaign_and_its_rate(name: str) -> None:
     events = attacked(name)
     lived = 2 if name == "failover" else 1  # places of the pool, not accounts
-    assert 8 <= pc.count_distinct(events.column("account_id")).as_py() <= 12 * (lived + 1)
-    assert events.num_rows == pytest.approx(12 * 60, rel=0.35)
+    assert 18 <= pc.count_distinct(events.column("account_id")).as_py() <= 24 * (lived + 1)
+    assert events.num_rows == pytest.approx(24 * 100, rel=0.35)
     assert SCENARIOS[name].why.endswith(")")
 
 

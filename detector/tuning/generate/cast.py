@@ -59,6 +59,7 @@ class Cast(NamedTuple):
     at_least: int = 1  # ... and this many in a world of reference size
     per_day: float = 6.0  # requests per account and day
     spread: float = 0.9  # log-normal sigma of the rate over accounts
+    held: bool = False  # `per_day` is the mean over the accounts, not the median
     turns: float = 3.5
     gap_s: float = 60.0
     gap_spread: float = 0.6  # log-normal sigma of the gap over accounts
@@ -80,6 +81,8 @@ def beat_of(rng: np.random.Generator, *, setting: Setting, cast: Cast, life: tup
     """The rhythm of a cast's accounts, its mean rate held at what the row says."""
     count = life[0].size
     rates = np.minimum(cast.per_day * np.exp(cast.spread * rng.standard_normal(count)), REQUESTS_PER_DAY_MAX)
+    if cast.held:
+        rates *= cast.per_day / rates.mean()
     people = zones(rng, count=count)
     beat = rhythm(
         sessions_per_day=rates,

@@ -245,6 +245,7 @@ def _cast(setting: Setting, *, scenario: Scenario, pool: Pool, per_day: float, l
         says.covered(pool.say, share=cover),
         per_day=per_day,
         spread=0.0,
+        held=True,
         turns=run,
         gap_s=free.gap_s,
         gap_spread=0.3,
@@ -261,7 +262,7 @@ def _cast(setting: Setting, *, scenario: Scenario, pool: Pool, per_day: float, l
     if not pool.people:
         return row
     return row._replace(
-        turns=4.0, gap_s=45.0, gap_spread=0.6, gap_sigma=1.0, awake=1.0, day_shape=1.5, spread=0.7, home=3.0,
+        turns=4.0, gap_s=45.0, gap_spread=0.6, gap_sigma=1.0, awake=1.0, day_shape=3.0, spread=0.5, home=3.0,
         single=False, reuses=0.08,
     )  # fmt: skip
 
