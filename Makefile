@@ -5,7 +5,7 @@ PYTHON ?= python3
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types tidy check test laws integration chaos bench demo schemas lock clean
+.PHONY: help setup fmt lint types tidy check test laws integration chaos bench matrix leakage demo schemas lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,7 +45,13 @@ chaos: ## kill workers at random points, RUNS times from SEED on; a failure name
 	STILLWATCH_CHAOS_SEED=$(or $(SEED),1) STILLWATCH_CHAOS_RUNS=$(or $(RUNS),10) $(PY) -m pytest tests/integration/test_crashes.py -k killed
 
 bench: ## print ratios against a floor of the same run; FULL=1 for the sizes of the bars (an hour)
-	@set -e; for bench in tests/bench/bench_*.py; do $(PY) -m tests.bench.$$(basename $$bench .py) $(if $(FULL),--full); done
+	@set -e; for bench in $(filter-out %_matrix.py %_leakage.py,$(wildcard tests/bench/bench_*.py)); do $(PY) -m tests.bench.$$(basename $$bench .py) $(if $(FULL),--full); done
+
+matrix: ## print what is found of every family of attacks, by coverage of fields; PART, ONLY and FIELDS narrow it (an hour)
+	$(PY) -m tests.bench.bench_matrix --part $(or $(PART),validation) $(if $(ONLY),--only $(ONLY)) $(if $(FIELDS),--fields $(FIELDS))
+
+leakage: ## look for what gives generated attackers away; ONLY narrows it, FULL=1 for the sizes of the bars
+	$(PY) -m tests.bench.bench_leakage $(if $(ONLY),--only $(ONLY)) $(if $(FULL),--full)
 
 demo: ## replay the committed sample log
 	$(VENV)/bin/stillwatch demo

@@ -48,7 +48,7 @@ DEMO_ATTACKERS = 40
 DEMO_DAYS = 2.0
 DEMO_SCALE = 0.17
 DEMO_REQUESTS_PER_DAY = 60.0
-DEMO_SEED = 20_261_121
+DEMO_SEED = 20_261_122
 
 
 def choose(folder: Path, *, out: Path) -> list[Path]:
