@@ -10,10 +10,10 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from detector.cli.common import EXIT_INPUT, Output, fail, read_key
+from detector.cli.common import EXIT_INPUT, Output, duration_ms, fail, read_key
 from detector.records import SchemaError
 from detector.runtime.sources import InputError
-from detector.tuning.scoring import LabelsError, score_run
+from detector.tuning.scoring import LabelsError, approved_run, score_run
 
 
 def evaluate(
@@ -22,21 +22,35 @@ def evaluate(
     events: Annotated[
         list[str] | None, typer.Option(metavar="IN", help="the run's events; else the inputs that its manifest names")
     ] = None,
+    approve_after: Annotated[
+        str | None,
+        typer.Option(help="replay once more, every campaign approved this long after it opened, as 15m; scored too"),
+    ] = None,
     output: Annotated[Output, typer.Option("-o", "--output", help="For people or for programs.")] = Output.human,
     key_file: Annotated[Path | None, typer.Option(help="fingerprint key: 64 hex digits")] = None,
 ) -> None:
     """Score a replay: leak, time to detect, member recall and precision, collateral, alert load."""
     key, _ = read_key(key_file)
+    after_ms = duration_ms(approve_after, option="--approve-after") if approve_after else None
     try:
         scores = score_run(folder, labels=labels, inputs=events or [], key=key)
+        approved = None
+        if after_ms is not None:
+            again = approved_run(folder, inputs=events or [], key=key, approve_after_ms=after_ms)
+            approved = score_run(again, labels=labels, inputs=events or [], key=key)
     except (InputError, SchemaError, LabelsError) as wrong:
         raise fail(str(wrong), code=EXIT_INPUT) from wrong
     except OSError as wrong:
         raise fail(f"{wrong.filename or folder}: {wrong.strerror or wrong}", code=EXIT_INPUT) from wrong
     if output is Output.json:
-        sys.stdout.buffer.write(orjson.dumps(scores, option=orjson.OPT_INDENT_2) + b"\n")
-    else:
-        print_scores(scores, console=Console(soft_wrap=True, highlight=False))
+        said = scores if approved is None else scores | {"approved": approved}
+        sys.stdout.buffer.write(orjson.dumps(said, option=orjson.OPT_INDENT_2) + b"\n")
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    print_scores(scores, console=console)
+    if approved is not None:
+        console.print(f"\nWith every campaign approved {approve_after} after it opened:")
+        print_scores(approved, console=console)
 
 
 def _share(value: float | None) -> str:
@@ -49,6 +63,10 @@ def _count(value: float | None) -> str:
 
 def _bounds(interval: list[float] | None) -> str:
     return "" if interval is None else f" ({100 * interval[0]:.1f}-{100 * interval[1]:.1f})"
+
+
+def _span(interval: list[float] | None) -> str:
+    return "-" if interval is None else f"{interval[0]:,.0f}-{interval[1]:,.0f}"
 
 
 def duration(seconds: float | None) -> str:
@@ -73,18 +91,20 @@ def _campaign(name: str, c: dict[str, Any]) -> str:
     return (
         f"{head}found after {duration(c['time_to_detect_s'])} and {_count(c['requests_by_detection'])} requests; "
         f"{leak}; member recall {_share(c['member_recall'])}{_bounds(c['member_recall_interval'])}, "
-        f"precision {_share(c['member_precision'])}"
+        f"precision {_share(c['member_precision'])}{_bounds(c['member_precision_interval'])}"
     )
 
 
 def _benign(populations: dict[str, Any]) -> Table:
     table = Table(title="Benign populations", title_justify="left", box=SIMPLE)
     table.add_column("population", no_wrap=True)
-    for name in ("accounts", "requests", "contained", "ppm", "slowed", "acted on"):
+    for name in ("accounts", "requests", "contained", "ppm", "95 %", "slowed", "acted on"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, p in populations.items():
-        row = (p["accounts"], p["requests"], p["contained_requests"], p["collateral_ppm"], p["slowed_requests"])
-        table.add_row(name, *(_count(value) for value in row), _count(p["accounts_acted_on"]))
+        row = (p["accounts"], p["requests"], p["contained_requests"], p["collateral_ppm"])
+        last = (p["slowed_requests"], p["accounts_acted_on"])
+        shown = [_count(value) for value in row] + [_span(p["collateral_ppm_interval"])]
+        table.add_row(name, *shown, *(_count(value) for value in last))
     return table
 
 
@@ -101,12 +121,13 @@ def print_scores(scores: dict[str, Any], *, console: Console) -> None:
     console.print(_benign({**benign["populations"], "all benign": benign}))
     per_days = benign["accounts_acted_on_per_million_account_days"]
     console.print(
-        f"Collateral: {_count(benign['collateral_ppm'])} benign requests per million contained; "
-        f"{_count(per_days)} benign accounts acted on per million account-days"
+        f"Collateral: {_count(benign['collateral_ppm'])} benign requests per million contained "
+        f"({_span(benign['collateral_ppm_interval'])}); {_count(per_days)} benign accounts acted on per million "
+        f"account-days ({_span(benign['accounts_acted_on_per_million_account_days_interval'])})"
     )
     console.print(
         f"Alerts: {alerts['opened']} opened ({alerts['campaign_named']} name a campaign, "
         f"{alerts['campaign_false']} false, "
-        f"{alerts['campaign_mixed']} mixed), {_count(alerts['per_day'])} a day, "
+        f"{alerts['campaign_mixed']} mixed), {_count(alerts['per_day'])} a day ({_span(alerts['per_day_interval'])}), "
         f"{_count(alerts['per_million_events'])} per million events"
     )

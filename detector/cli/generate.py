@@ -12,21 +12,20 @@ from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_USAGE, fail, read_key
 from detector.hashing import DEVELOPMENT_KEY
 from detector.records import format_time
 from detector.runtime.writer import OutputError
-from detector.tuning.generate import World, world
+from detector.tuning.generate import SCENARIOS, World, world
+from detector.tuning.generate.render import COVERAGE
 from detector.tuning.generate.sample import choose, demo
+from detector.tuning.generate.scenarios import DISGUISES
 from detector.tuning.generate.write import Written, write
 
 PROGRESS_EVERY_S = 1.0
 DEMO_LEVEL = 19
 
 
-class Scenario(StrEnum):
-    """What can be generated."""
-
-    benign = "benign"
-    templated = "templated"
-    demo = "demo"
-    sample = "sample"
+NAMES = (world.BENIGN, *SCENARIOS, "demo", "sample")
+Scenario = StrEnum("Scenario", {name: name for name in NAMES})  # type: ignore[misc]  # members from the catalogue
+Disguise = StrEnum("Disguise", {name: name for name in DISGUISES})  # type: ignore[misc]  # the same
+Fields = StrEnum("Fields", {name: name for name in COVERAGE})  # type: ignore[misc]  # the same
 
 
 class Form(StrEnum):
@@ -63,21 +62,35 @@ class _Line:
 def generate(
     scenario: Annotated[
         Scenario,
-        typer.Argument(help="benign, templated; demo: the committed demo log; sample: the shipped texts, from --texts"),
+        typer.Argument(
+            help="benign, or a family of attacks; demo: the committed demo log; sample: the shipped texts, from --texts"
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="directory for events.* and labels.csv")],
     texts: Annotated[
         Path | None, typer.Option(metavar="DIR", help="published prompts and traces; else the small sample that ships")
     ] = None,
-    part: Annotated[Part, typer.Option(help="which part of texts, wordings and templates")] = Part.tuning,
-    accounts: Annotated[int, typer.Option(help="accounts of the benign population")] = 2_000,
-    attackers: Annotated[int, typer.Option(help="attacking accounts alive at a time")] = 100,
-    per_day: Annotated[float, typer.Option(help="requests per attacking account and day")] = 60.0,
+    part: Annotated[
+        Part, typer.Option(help="which part of texts, wordings, seeds and free parameters; test is for closing figures")
+    ] = Part.tuning,
+    accounts: Annotated[int, typer.Option(help="ordinary accounts; innocent twins come on top")] = 2_000,
+    twins: Annotated[bool, typer.Option("--twins/--no-twins", help="innocent twins of every indicator")] = True,
+    attackers: Annotated[int | None, typer.Option(help="attacking accounts alive at a time; else the family's")] = None,
+    per_day: Annotated[
+        float | None, typer.Option(help="requests per attacking account and day; else the family's")
+    ] = None,
     life_days: Annotated[float, typer.Option(help="how long an attacking account lives before it is replaced")] = 7.0,
     cover: Annotated[float, typer.Option(help="share of attackers' requests that is cover traffic")] = 0.0,
+    disguise: Annotated[
+        Disguise | None, typer.Option(help="settings copied from customers, sessions like people's, or both")
+    ] = None,
     days: Annotated[float, typer.Option(help="days of event time")] = 3.0,
     scale: Annotated[float, typer.Option(help="multiplies every rate")] = 1.0,
-    lean: Annotated[bool, typer.Option("--lean", help="leave out payment, device, account age, ASN and JA4")] = False,
+    fields: Annotated[
+        Fields, typer.Option(help="lean: no payment, device, account age, ASN, JA4; minimal: the six required fields")
+    ] = Fields.full,  # type: ignore[attr-defined]  # the same
+    lean: Annotated[bool, typer.Option("--lean", help="the same as --fields lean")] = False,
+    react: Annotated[bool, typer.Option("--react", help="judge as it goes; contained attackers answer back")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="raw text in place of fingerprints (JSON lines)")] = False,
     form: Annotated[Form, typer.Option("--format", help="format of the events")] = Form.zstd,
     seed: Annotated[int, typer.Option(help="equal seeds give equal logs")] = 0,
@@ -87,35 +100,25 @@ def generate(
     key = DEVELOPMENT_KEY if raw else read_key(key_file)[0]
     start_s = time.monotonic()
     try:
-        if scenario is Scenario.sample:
+        if scenario == "sample":
             _choose(texts, out=out)
             return
-        if scenario is Scenario.demo:
+        if scenario == "demo":
             made, form, level = demo(texts), Form.zstd, DEMO_LEVEL
         else:
-            level = 3
+            level, size = 3, world.Size(attackers, per_day, life_days, cover, disguise and disguise.value)
+            coverage = "lean" if lean else fields.value
             made = world.generate(
-                scenario.value,
-                texts_dir=texts,
-                part=part.value,
-                accounts=accounts,
-                days=days,
-                scale=scale,
-                attackers=attackers,
-                requests_per_day=per_day,
-                life_days=life_days,
-                cover=cover,
-                seed=seed,
-                lean=lean,
-                raw=raw,
-                key=key,
-            )
+                scenario.value, texts_dir=texts, part=part.value, accounts=accounts, twins=twins, days=days,
+                scale=scale, attack=size, seed=seed, fields=coverage, react=react, raw=raw, key=key,
+            )  # fmt: skip
+        built_s = time.monotonic()
         written = write(made, out=out, form=form.value, level=level, progress=_Line())
     except (ValueError, FileNotFoundError, OutputError) as wrong:
         raise fail(str(wrong), code=EXIT_USAGE) from wrong
     except OSError as wrong:
         raise fail(f"{wrong.filename or out}: {wrong.strerror or wrong}", code=EXIT_INFRASTRUCTURE) from wrong
-    _report(written, made=made, seconds=time.monotonic() - start_s)
+    _report(written, made=made, texts_s=built_s - start_s, seconds=time.monotonic() - built_s)
 
 
 def _choose(texts: Path | None, *, out: Path) -> None:
@@ -125,9 +128,10 @@ def _choose(texts: Path | None, *, out: Path) -> None:
         print(f"{path}: {path.stat().st_size:,} bytes")
 
 
-def _report(written: Written, *, made: World, seconds: float) -> None:
+def _report(written: Written, *, made: World, texts_s: float, seconds: float) -> None:
     attacking = sum(p.accounts.size for p in made.populations if p.campaign)
     print(
-        f"{written.rows:,} events of up to {made.accounts.size:,} accounts ({attacking:,} attacking) "
-        f"in {seconds:.1f} s, {written.rows / seconds:,.0f}/s\n{written.events}\n{written.labels}"
+        f"{written.rows:,} events of up to {made.accounts.size:,} accounts ({attacking:,} attacking): "
+        f"texts in {texts_s:.1f} s, events in {seconds:.1f} s, {written.rows / seconds:,.0f}/s\n"
+        f"{written.events}\n{written.labels}"
     )

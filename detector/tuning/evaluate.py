@@ -7,11 +7,14 @@ Invariants: shadow decisions count as if enforced; every request of an account t
 belongs to a campaign counts as the campaign's, cover traffic too; equal input gives equal
 scores (the bootstrap is seeded).
 Limits: one pass over the events (two when labels name events), memory grows with accounts
-and not with events. Intervals are 95 % bootstraps over accounts: they show sampling noise
-inside one log, not what another log would give, and collapse where nothing was counted.
+and not with events. Intervals are 95 %: bootstraps over accounts, or, where none or all was
+counted, what as many accounts could have hidden; Poisson for counts of alerts. They show
+sampling noise inside one log, not what another log would give. One campaign has one time to
+detect, which has no interval: run several seeds.
 Account names are taken to be unique across tenants.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +28,8 @@ from detector.tuning.scores import CONTAINS, SLOWS, levels_of, targets, timeline
 
 UNLABELLED = "unlabelled"
 BOOTSTRAPS = 400
+TAIL = 0.025
+NORMAL = 1.959964  # the normal distribution's quantile of 1 - TAIL
 DAY_MS = 86_400_000
 I64 = npt.NDArray[np.int64]
 Scores = dict[str, Any]
@@ -185,20 +190,34 @@ def _ratio(part: Any, whole: Any, *, scale: float = 1.0) -> float | None:
 
 
 def _interval(part: I64, whole: I64, *, seed: int, scale: float = 1.0) -> list[float] | None:
-    """95 % bootstrap over accounts of sum(part) / sum(whole); None without a denominator."""
+    """95 % interval of sum(part) / sum(whole) over accounts; None without a denominator."""
     if whole.sum() == 0:
         return None
-    if not part.any() or (part == whole).all():
-        same = float(scale * part.sum() / whole.sum())
-        return [same, same]
+    nothing, everything = not part.any(), bool((part == whole).all())
+    if nothing or everything:
+        # What n alike accounts could hide: (1 - p)^n = 2.5 %. Uneven ones count for fewer.
+        alike = float(whole.sum()) ** 2 / float(np.square(whole.astype(np.float64)).sum())
+        hidden = 1 - TAIL ** (1 / alike)
+        low, high = (0.0, hidden) if nothing else (1 - hidden, 1.0)
+        return [round(scale * low, 6), round(scale * high, 6)]
     rng = np.random.default_rng(seed)
     ratios: npt.NDArray[np.float64] = np.empty(BOOTSTRAPS)
     for draw in range(BOOTSTRAPS):
         # Poisson(1) weights: the bootstrap's multinomial without building its matrix.
         weight = rng.poisson(1.0, part.size)
         ratios[draw] = float(weight @ part) / max(float(weight @ whole), 1.0)
-    low, high = np.quantile(ratios, (0.025, 0.975))
+    low, high = np.quantile(ratios, (TAIL, 1 - TAIL))
     return [round(float(scale * low), 6), round(float(scale * high), 6)]
+
+
+def _count_interval(count: int, whole: float, *, scale: float = 1.0) -> list[float] | None:
+    """95 % interval of a rate of independent events, by Byar's approximation of the Poisson limits."""
+    if whole == 0:
+        return None
+    low = 0.0 if count == 0 else count * (1 - 1 / (9 * count) - NORMAL / (3 * math.sqrt(count))) ** 3
+    more = count + 1
+    high = more * (1 - 1 / (9 * more) + NORMAL / (3 * math.sqrt(more))) ** 3
+    return [round(scale * max(low, 0.0) / whole, 6), round(scale * high / whole, 6)]
 
 
 def _campaign_scores(
@@ -228,6 +247,9 @@ def _campaign_scores(
         "member_recall": _ratio(int((acted & active).sum()), int(active.sum())),
         "member_recall_interval": _interval(recalled, np.ones_like(recalled), seed=2),
         "member_precision": _ratio(int((targeted & mine).sum()), int(targeted.sum())),
+        "member_precision_interval": _interval(
+            mine[targeted].astype(np.int64), np.ones(int(targeted.sum()), np.int64), seed=4
+        ),
     }
 
 
@@ -246,6 +268,9 @@ def _benign_scores(
         "slowed_ppm": _ratio(slowed.sum(), requests.sum(), scale=1e6),
         "accounts_acted_on": int(hit.sum()),
         "accounts_acted_on_per_million_account_days": _ratio(hit.sum(), mine.sum() * span_days, scale=1e6),
+        "accounts_acted_on_per_million_account_days_interval": (
+            _interval(hit, np.ones_like(hit), seed=5, scale=1e6 / span_days) if span_days else None
+        ),
     }
 
 
@@ -332,8 +357,11 @@ def _summary(
             "campaign_mixed": len(naming.mixed),
             "false_alert_ids": [alert.alert_id for alert in naming.false],
             "per_day": _ratio(len(opened), span_days),
+            "per_day_interval": _count_interval(len(opened), span_days),
             "per_million_events": _ratio(len(opened), events, scale=1e6),
+            "per_million_events_interval": _count_interval(len(opened), events, scale=1e6),
             "per_day_without_attacks": _ratio(len(opened) - named, span_days),
+            "per_day_without_attacks_interval": _count_interval(len(opened) - named, span_days),
             "per_million_events_without_attacks": _ratio(
                 len(opened) - named, int(tally.requests[~attack].sum()), scale=1e6
             ),

@@ -2,6 +2,7 @@
 
 Purpose: read a labels file, walk a run's inputs again, score its alerts, decisions and
 members, and keep the scores in the run's metrics.json under `scores`.
+`approved_run` replays a run with every campaign approved after a while, to be scored beside it.
 Invariants: only events of the time that the run covered count, so a limited run is scored on
 what it saw. Text is fingerprinted only where a decision names a fingerprint.
 Limits: rejected records are not events and are not scored; a record given twice counts twice.
@@ -10,15 +11,18 @@ Limits: rejected records are not events and are not scored; a record given twice
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from detector.config import Settings
 from detector.records import DetectorError, parse_time
 from detector.runtime.explain import read_run
-from detector.runtime.feed import with_fingerprints
+from detector.runtime.feed import ALWAYS, with_fingerprints
+from detector.runtime.replay import replay
 from detector.runtime.sources import Opener, decode_block, open_input
 from detector.tuning.evaluate import Labels, Scores, evaluate, labels_from
 from detector.tuning.scores import SCOPE_COLUMNS
@@ -76,6 +80,33 @@ class Inputs:
                 time_ms = some.column("event_time")
                 inside = pc.and_(pc.greater_equal(time_ms, self._first_ms), pc.less_equal(time_ms, self._last_ms))
                 yield some.filter(inside)
+
+
+def approved_run(folder: Path, *, inputs: Sequence[str], key: bytes, approve_after_ms: int) -> Path:
+    """Replay the run in `folder` once more, every campaign approved that long after it opened; where it went.
+
+    Raises `LabelsError` where the run was approved already, `InputError` or `OSError`.
+    """
+    held = orjson.loads((folder / "manifest.json").read_bytes())
+    if held["approve_after_ms"] is not None:
+        raise LabelsError(
+            f"{folder} was replayed with --approve-after; score a run without it, or leave the option out"
+        )
+    window = [
+        parse_time(held[edge]) if held[edge] else bound for edge, bound in zip(("since", "until"), ALWAYS, strict=True)
+    ]
+    out = folder / f"approved-after-{approve_after_ms // 1_000}s"
+    replay(
+        list(inputs) or [item["path"] for item in held["inputs"]],
+        out=out,
+        settings=msgspec.convert(held["settings"], Settings),
+        key=key,
+        window_ms=(window[0], window[1]),
+        operators=Path(held["operators"]["path"]) if held["operators"] else None,
+        approve_after_ms=approve_after_ms,
+        command=held["command"],
+    )
+    return out
 
 
 def score_run(folder: Path, *, labels: Path, inputs: Sequence[str], key: bytes, opener: Opener = open_input) -> Scores:

@@ -93,7 +93,7 @@ def flood_frame(first: int, rows: int, *, from_ms: int, span_ms: int) -> Frame:
 
 def log_frames(days: float) -> tuple[Iterator[tuple[int, Frame]], set[str], int]:
     """The log as frames with their first event time; the attackers; the start."""
-    made = generate("templated", texts_dir=data_directory(), part="test", accounts=1_000, days=days, seed=3)
+    made = generate("templated", texts_dir=data_directory(), part="validation", accounts=1_000, days=days, seed=3)
     labels = made.labels.to_pydict()
     bad = {a for a, c in zip(labels["account_id"], labels["campaign"], strict=True) if c}
 

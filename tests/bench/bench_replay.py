@@ -69,7 +69,9 @@ def letter(options: argparse.Namespace, at: Path) -> None:
     accounts = round(PER_SECOND / ACCOUNT_PER_SECOND)
     made = (
         b
-        for b in generate("templated", texts_dir=data_directory(), part="test", accounts=accounts, days=days).batches()
+        for b in generate(
+            "templated", texts_dir=data_directory(), part="validation", accounts=accounts, days=days
+        ).batches()
     )
     path = write_log(at / f"letter-{events}.parquet", made)
     short = short_log(at)

@@ -30,6 +30,7 @@ from detector.records import (
 from detector.runtime.feed import ALWAYS
 from detector.runtime.outcome import manifest
 from detector.runtime.writer import EventWriter
+from detector.tuning import evaluate as evaluation
 from detector.tuning.evaluate import Labels, evaluate, labels_from
 from detector.tuning.scores import LEVELS, levels_of, timelines
 from detector.tuning.scoring import score_run
@@ -243,6 +244,33 @@ def test_scores_of_a_small_world_are_those_counted_by_hand() -> None:
     assert (scores["alerts"]["opened"], scores["alerts"]["campaign_named"]) == (1, 1)
 
 
+def test_where_nothing_was_counted_the_interval_says_what_could_have_hidden() -> None:
+    whole = np.full(100, 10)
+    low, high = evaluation._interval(np.zeros(100, np.int64), whole, seed=1)
+    assert (low, high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 100), abs=1e-6))
+    assert evaluation._interval(whole, whole, seed=1) == [pytest.approx(1 - high, abs=1e-6), 1.0]
+    uneven = np.asarray([1_000, *[1] * 99])
+    assert evaluation._interval(np.zeros(100, np.int64), uneven, seed=1)[1] > 0.9
+    assert evaluation._interval(whole[:0], whole[:0], seed=1) is None
+
+
+@pytest.mark.parametrize(("count", "low", "high"), [(0, 0.0, 3.69), (1, 0.0253, 5.57), (10, 4.80, 18.39)])
+def test_counts_have_the_exact_poisson_limits_nearly(count: int, low: float, high: float) -> None:
+    assert evaluation._count_interval(count, 1.0) == [pytest.approx(low, abs=0.05), pytest.approx(high, abs=0.05)]
+
+
+def test_every_score_that_can_has_an_interval_around_it() -> None:
+    scores = evaluate(**small_world())
+    campaign, benign, alerts = scores["campaigns"]["k"], scores["benign"], scores["alerts"]
+    pairs = [(campaign, name) for name in ("leak", "member_recall", "member_precision")]
+    counted = ("collateral_ppm", "accounts_acted_on_per_million_account_days")
+    pairs += [(held, name) for held in (benign, *benign["populations"].values()) for name in counted]
+    pairs += [(alerts, name) for name in ("per_day", "per_million_events", "per_day_without_attacks")]
+    for held, name in pairs:
+        low, high = held[f"{name}_interval"]
+        assert low <= held[name] <= high, name
+
+
 def test_scores_do_not_depend_on_how_events_are_cut() -> None:
     world = small_world()
     table = pa.Table.from_batches(world["events"])
@@ -343,6 +371,24 @@ def test_a_limited_run_is_scored_on_what_it_saw(tmp_path: Path) -> None:
     scores = score_run(folder, labels=folder / "labels.csv", inputs=[], key=DEVELOPMENT_KEY)
     assert scores["events"] == 16
     assert scores["leak"] == 1.0
+
+
+def test_a_run_is_scored_with_approval_beside_without(tmp_path: Path) -> None:
+    runner, log = CliRunner(), tmp_path / "log"
+    made = ["--accounts", "60", "--no-twins", "--days", "0.5", "--attackers", "20", "--per-day", "200"]
+    assert runner.invoke(app, ["generate", "templated", "--out", str(log), "--format", "parquet", *made]).exit_code == 0
+    out = tmp_path / "run"
+    events, labels = str(log / "events.parquet"), str(log / "labels.csv")
+    assert runner.invoke(app, ["replay", events, "--out", str(out), "--no-progress"]).exit_code == 0
+    command = ["evaluate", str(out), "--labels", labels, "--approve-after", "5m"]
+    done = runner.invoke(app, [*command, "-o", "json"])
+    assert done.exit_code == 0, done.output
+    scores = orjson.loads(done.stdout)
+    assert scores["approved"]["leak"] <= scores["leak"]
+    assert scores["approved"]["events"] == scores["events"]
+    again = runner.invoke(app, ["evaluate", str(out / "approved-after-300s"), *command[2:]])
+    assert again.exit_code == 3
+    assert "--approve-after" in again.stderr
 
 
 def test_the_command_prints_scores_and_says_what_is_wrong(tmp_path: Path) -> None:

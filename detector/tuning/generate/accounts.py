@@ -16,14 +16,17 @@ from detector.tuning.generate import network
 from detector.tuning.generate.columns import F64, I64, Mask, ids, masked, numbers, pick
 
 DAY_MS = 86_400_000
+_HOUR_MS = 3_600_000
+NEVER_MS = 1 << 60
 TIERS = ("free", "trial", "edu", "paygo", "enterprise")
-MODELS = ("orion-mini", "orion-base", "orion-large", "orion-think", "orion-think-large", "orion-code")
-REASONING = (False, False, False, True, True, False)
+MODELS = ("orion-mini", "orion-base", "orion-large", "orion-think", "orion-think-large", "orion-code", "vega-think")
+REASONING = (False, False, False, True, True, False, True)
+NEW_MODEL = 6  # comes out while the world runs; nobody is set up for it before
 EFFORTS = ("low", "medium", "high")
-TOKEN_CAPS = (0, 256, 512, 1_000, 1_024, 2_048, 4_096, 8_192, 16_000)  # 0: not stated
+TOKEN_CAPS = (0, 256, 512, 1_000, 1_024, 2_048, 4_096, 8_192, 16_000, 1)  # 0: not stated
 TEMPERATURES = (-1.0, 0.0, 0.2, 0.3, 0.5, 0.7, 0.8, 1.0)  # -1: not stated
 THINKING_CAP_MIN = 2_048
-CAP_WEIGHTS = (34, 5, 8, 5, 12, 11, 15, 12, 4)
+CAP_WEIGHTS = (34, 5, 8, 5, 12, 11, 15, 12, 4, 0.5)
 TEMPERATURE_WEIGHTS = (40, 18, 8, 5, 4, 14, 3, 12)
 DOMAINS = 60  # mail domains: 8 large providers, 10 disposable ones, the others small
 _LARGE, _DISPOSABLE = 8, 10
@@ -51,7 +54,16 @@ class Habit(NamedTuple):
     declared: str | None = None
     verified: float = 0.1  # share of payers that the operator verified
     batch: bool = False  # sent through the batch endpoint
-    dense: bool = False  # all behind one carrier prefix
+    dense: bool = False  # all behind one prefix of the first of `networks`
+    one_card: bool = False
+    logprobs: float = 0.03
+    biased: tuple[float, float] = (0.015, 0.006)  # share with a constant logit bias, with a changing one
+    refused: float = 0.006  # share of answers that the model refuses
+    adopts: float = 0.35  # share of accounts that move to the new model
+    adopts_h: float = 60.0  # after how many hours on average
+    strips: float = 0.03  # share whose gateway strips what tells the client
+    end_users: float = 0.06  # share that names end users
+    reseller: bool = False
 
 
 class Accounts(NamedTuple):
@@ -64,6 +76,12 @@ class Accounts(NamedTuple):
     conversation_mode: I64  # 0 none stated, 1 one per session, 2 one per request
     program: I64
     system: I64  # global index of the system prompt, -1 none
+    switch_ms: I64  # when the account moves to the new model
+    refused: F64  # share of answers refused
+    bias: I64  # logit bias: 0 none, 1 the account's own, 2 another in each request
+    stripped: Mask  # client and address are not told
+    end_users: Mask  # sessions name their end user
+    keeps_signatures: Mask  # sends reasoning signatures back in later turns
     address: pa.Array  # all addresses
     address_network: I64
     address_start: I64
@@ -90,6 +108,8 @@ def _identity(rng: np.random.Generator, *, habit: Habit, count: int, first_ms: I
     tier = np.asarray(tier[owner], np.int64)  # an organisation has one plan
     pays = (tier >= TIERS.index("paygo")) | (rng.random(count) < 0.3)
     payer = np.where(rng.random(count) < 0.03, np.maximum(owner - 1, 0), owner)
+    payer = np.zeros_like(owner) if habit.one_card else payer
+    pays = pays | habit.one_card
     mail = rng.random(count)
     domain = pick(rng, weights=[24 / (1 + k) for k in range(_LARGE)], count=count)
     throwaway = mail < habit.disposable
@@ -116,6 +136,9 @@ def _identity(rng: np.random.Generator, *, habit: Habit, count: int, first_ms: I
         ),
         "signup_email_domain_fp": domains.take(pa.array(domain)),
         "batch": pa.array(np.full(count, habit.batch)),
+        "reseller_id": pa.array(
+            ids(rng, count=1, prefix="res_").to_pylist() * count if habit.reseller else [None] * count, pa.string()
+        ),
         "declared_use": pa.array([habit.declared] * count, pa.string()),
         "payer_verified": numbers(
             (rng.random(count) < habit.verified)[owner],
@@ -144,7 +167,7 @@ def _settings(rng: np.random.Generator, *, habit: Habit, count: int, model: I64,
     tool_count = _choice(rng, weights=(0, 4, 4, 3, 2, 2, 1, 1), habit=habit, count=count)
     tool_sets = ids(rng, count=count, digits=32)
     same_tools = np.zeros(count, np.int64) if habit.one_program else np.arange(count)
-    logprobs = _chance(rng, share=0.03, habit=habit, count=count)
+    logprobs = _chance(rng, share=habit.logprobs, habit=habit, count=count)
     seeded = _chance(rng, share=0.04, habit=habit, count=count)
     effort = _choice(rng, weights=(2, 5, 4), habit=habit, count=count)
     says_effort = np.asarray(REASONING)[model] & _chance(rng, share=0.6, habit=habit, count=count)
@@ -180,16 +203,22 @@ def _places(
     if habit.one_org:  # an organisation's servers stand in one place
         chosen[:] = chosen[0]
     if habit.dense:
-        chosen[:] = network.draw_networks(rng, networks=networks, mix={"mobile": 1.0}, count=1)[0]
+        chosen[:] = network.draw_networks(rng, networks=networks, mix=habit.networks, count=1)[0]
         dense = np.ones(total, bool)
     text = network.addresses(rng, networks=networks, chosen=chosen, dense=dense)
     return pa.array(text, pa.string()), chosen, start, held
 
 
 def draw(
-    rng: np.random.Generator, *, habit: Habit, count: int, first_ms: I64, networks: Sequence[network.Network]
+    rng: np.random.Generator,
+    *,
+    habit: Habit,
+    count: int,
+    first_ms: I64,
+    networks: Sequence[network.Network],
+    release_ms: int,
 ) -> Accounts:
-    """Draw `count` accounts; `first_ms` (count,) is the earliest request of each."""
+    """Draw `count` accounts: `first_ms` (count,) is each one's earliest request, `release_ms` the new model's time."""
     model = _choice(rng, weights=habit.models, habit=habit, count=count)
     second = np.where(
         _chance(rng, share=0.25, habit=habit, count=count),
@@ -198,7 +227,7 @@ def draw(
     )
     cap = np.asarray(TOKEN_CAPS)[_choice(rng, weights=habit.caps, habit=habit, count=count)]
     # A small cap on a model that thinks returns nothing: whoever tried has raised it.
-    cap = np.where(np.asarray(REASONING)[model] & (cap > 0) & (cap < THINKING_CAP_MIN), 4_096, cap)
+    cap = np.where(np.asarray(REASONING)[model] & (cap > 1) & (cap < THINKING_CAP_MIN), 4_096, cap)
     program = _choice(rng, weights=habit.programs, habit=habit, count=count)
     address, address_network, start, held = _places(rng, habit=habit, count=count, networks=networks)
     fields = _identity(rng, habit=habit, count=count, first_ms=first_ms)
@@ -211,6 +240,16 @@ def draw(
         conversation_mode=_choice(rng, weights=(3, 6, 1), habit=habit, count=count),
         program=program,
         system=np.full(count, -1),
+        switch_ms=np.where(
+            _chance(rng, share=habit.adopts, habit=habit, count=count),
+            release_ms + (_HOUR_MS * rng.exponential(habit.adopts_h, count)).astype(np.int64),
+            NEVER_MS,
+        ),
+        refused=habit.refused * rng.gamma(2.0, 0.5, count),
+        bias=_choice(rng, weights=(1 - sum(habit.biased), *habit.biased), habit=habit, count=count),
+        stripped=_chance(rng, share=habit.strips, habit=habit, count=count),
+        end_users=_chance(rng, share=habit.end_users, habit=habit, count=count),
+        keeps_signatures=_chance(rng, share=0.8, habit=habit, count=count),
         address=address,
         address_network=address_network,
         address_start=start,
@@ -230,6 +269,12 @@ def concatenate(parts: Sequence[Accounts]) -> Accounts:
         conversation_mode=np.concatenate([p.conversation_mode for p in parts]),
         program=np.concatenate([p.program for p in parts]),
         system=np.concatenate([p.system for p in parts]),
+        switch_ms=np.concatenate([p.switch_ms for p in parts]),
+        refused=np.concatenate([p.refused for p in parts]),
+        bias=np.concatenate([p.bias for p in parts]),
+        stripped=np.concatenate([p.stripped for p in parts]),
+        end_users=np.concatenate([p.end_users for p in parts]),
+        keeps_signatures=np.concatenate([p.keeps_signatures for p in parts]),
         address=pa.concat_arrays([p.address for p in parts]),
         address_network=np.concatenate([p.address_network for p in parts]),
         address_start=np.concatenate([p.address_start + base for p, base in zip(parts, bases, strict=False)]),

@@ -10,10 +10,13 @@ import numpy as np
 
 from detector.tuning.generate import network
 from detector.tuning.generate.accounts import Habit, draw, heavy_tail
+from detector.tuning.generate.choosers import fresh, repeated
 from detector.tuning.generate.columns import F64, I64
 from detector.tuning.generate.pools import Item
 from detector.tuning.generate.population import (
     FLAT,
+    LONG_CHARS_MAX,
+    REFERENCE_ACCOUNTS,
     Setting,
     drawer,
     lives,
@@ -25,11 +28,10 @@ from detector.tuning.generate.population import (
     with_system,
 )
 from detector.tuning.generate.rates import AGENT_OUT, CHAT_OUT, LONG_OUT, OWN_LENGTHS, SUMMARY_OUT, ZONES
-from detector.tuning.generate.sessions import Population, Rhythm, fresh, nightly_starts, repeated
+from detector.tuning.generate.sessions import Population, Rhythm, nightly_starts
 from detector.tuning.generate.texts import CHARS_MAX, cut
 from detector.tuning.generate.wording import ASSISTANT, split_slot, system_of
 
-REFERENCE_ACCOUNTS = 2_000  # machine volumes below are for a world of this size
 _CLOUD = {"datacenter": 0.92, "residential": 0.08}
 
 APPLICATION = Habit(
@@ -64,7 +66,9 @@ def _applications(setting: Setting, *, count: int) -> Population:
     rng = setting.generator("application")
     side = setting.corpus.benign
     life = lives(rng, setting=setting, count=count, arrivals=0.02)
-    made = draw(rng, habit=APPLICATION, count=count, first_ms=life[0], networks=setting.networks)
+    made = draw(
+        rng, habit=APPLICATION, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms
+    )
     systems = [setting.builder.system(system_of(7 * at + 1, part=setting.part)) for at in range(count)]
     made = with_system(made, systems=np.asarray(systems))
     client = rng.integers(0, setting.rates.clients, count)
@@ -84,7 +88,9 @@ def _applications(setting: Setting, *, count: int) -> Population:
     )
     size = pool_size(setting, rhythm=beat)
     texts = [*side.documents, *side.later, *side.people]
-    chooser = fresh(people_drawer(setting, name="application", side=side, texts=texts, count=size))
+    chooser = fresh(
+        people_drawer(setting, name="application", side=side, texts=texts, count=size, chars_max=LONG_CHARS_MAX)
+    )
     return Population(
         "application", campaign="", accounts=made, rhythm=beat, chooser=chooser, rates=setting.rates, seed=setting.seed
     )
@@ -97,7 +103,9 @@ def _evaluation(setting: Setting, *, number: int) -> Population:
     side = setting.corpus.benign
     count = 2
     life = (np.full(count, setting.start_ms), np.full(count, setting.stop_ms))
-    made = draw(rng, habit=EVALUATION, count=count, first_ms=life[0], networks=setting.networks)
+    made = draw(
+        rng, habit=EVALUATION, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms
+    )
     sets = side.benchmark
     items: list[Item] = []
     starts, sizes = [], []
@@ -170,7 +178,9 @@ def _firm(
     side = setting.corpus.benign
     count = len(per_day)
     life = (np.full(count, setting.start_ms), np.full(count, setting.stop_ms))
-    made = draw(rng, habit=habit, count=count, first_ms=life[0], networks=setting.networks)
+    made = draw(
+        rng, habit=habit, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms
+    )
     if system is not None:
         made = with_system(made, systems=np.full(count, setting.builder.system(system)))
     beat = _steady(
@@ -183,7 +193,7 @@ def _firm(
         life=life,
         day_shape=day_shape,
     )
-    endless = shuffled(setting, name=name, texts=texts, side=side)
+    endless = shuffled(setting, name=name, texts=texts, side=side, chars_max=LONG_CHARS_MAX)
     items = single_items(endless, count=pool_size(setting, rhythm=beat), template=template)
     return Population(
         name,

@@ -9,6 +9,7 @@ import numpy as np
 
 from detector.tuning.generate import network
 from detector.tuning.generate.accounts import Habit, draw, heavy_tail
+from detector.tuning.generate.choosers import conversations, fresh, talk
 from detector.tuning.generate.pools import Drawer, Item
 from detector.tuning.generate.population import (
     POPULAR_SHARE,
@@ -26,7 +27,7 @@ from detector.tuning.generate.population import (
     zones,
 )
 from detector.tuning.generate.rates import AGENT_OUT, ARENA_OUT, CHAT_OUT, CODE_OUT, TUTOR_OUT
-from detector.tuning.generate.sessions import Population, conversations, fresh, talk
+from detector.tuning.generate.sessions import Population
 from detector.tuning.generate.texts import cut
 from detector.tuning.generate.wording import ASSISTANT, system_of
 
@@ -99,7 +100,7 @@ HARNESS = Habit(
 RESEARCHER = DEVELOPER._replace(tiers=(10, 8, 30, 46, 6), tools=0.1, structured=0.25)
 
 
-def _popular(setting: Setting) -> Drawer:
+def popular_texts(setting: Setting) -> Drawer:
     """Role prompts and questions that unrelated people send word for word."""
     side = setting.corpus.benign
     texts = [*side.personas, *side.people[:POPULAR_QUESTIONS]]  # the first are the most common
@@ -108,12 +109,14 @@ def _popular(setting: Setting) -> Drawer:
     return drawer(setting, items=items)
 
 
-def _chatters(setting: Setting, *, name: str, count: int, dense: bool, popular: Drawer) -> Population:
+def _chatters(setting: Setting, *, name: str, count: int, dense: bool, popular: Drawer | None) -> Population:
     rng = setting.generator(name)
     side = setting.corpus.benign
     life = lives(rng, setting=setting, count=count)
     habit = CHAT._replace(dense=dense, networks={"mobile": 1.0} if dense else CHAT.networks)
-    made = draw(rng, habit=habit, count=count, first_ms=life[0], networks=setting.networks)
+    made = draw(
+        rng, habit=habit, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms
+    )
     app = np.char.startswith([network.PROGRAMS[p].user_agent for p in made.program], "ChatDesk")
     desk = setting.builder.system(_CHAT_SYSTEM)
     made = with_system(made, systems=np.where(app, desk, -1))
@@ -136,11 +139,13 @@ def _chatters(setting: Setting, *, name: str, count: int, dense: bool, popular: 
     )
 
 
-def _developers(setting: Setting, *, count: int, popular: Drawer) -> Population:
+def _developers(setting: Setting, *, count: int, popular: Drawer | None) -> Population:
     rng = setting.generator("developer")
     side = setting.corpus.benign
     life = lives(rng, setting=setting, count=count)
-    made = draw(rng, habit=DEVELOPER, count=count, first_ms=life[0], networks=setting.networks)
+    made = draw(
+        rng, habit=DEVELOPER, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms
+    )
     kind = rng.random(count)
     own = [setting.builder.system(system_of(50_000 + 3 * at, part=setting.part)) for at in range(count)]
     pasted = [setting.builder.system(side.personas[at % len(side.personas)]) for at in range(count)]
@@ -172,12 +177,14 @@ def _developers(setting: Setting, *, count: int, popular: Drawer) -> Population:
     )
 
 
-def _researchers(setting: Setting, *, count: int, popular: Drawer) -> Population:
+def _researchers(setting: Setting, *, count: int, popular: Drawer | None) -> Population:
     """People who send benchmark items and published prompts from scripts, alone."""
     rng = setting.generator("published_prompts")
     side = setting.corpus.benign
     life = lives(rng, setting=setting, count=count)
-    made = draw(rng, habit=RESEARCHER, count=count, first_ms=life[0], networks=setting.networks)
+    made = draw(
+        rng, habit=RESEARCHER, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms
+    )
     beat = rhythm(
         sessions_per_day=heavy_tail(rng, median=1.2, sigma=0.9, count=count),
         turns=14.0,
@@ -208,7 +215,9 @@ def _customers(setting: Setting, *, name: str, template: str, output: int, count
     rng = setting.generator(name)
     side = setting.corpus.benign
     life = lives(rng, setting=setting, count=count)
-    made = draw(rng, habit=CUSTOMER, count=count, first_ms=life[0], networks=setting.networks)
+    made = draw(
+        rng, habit=CUSTOMER, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms
+    )
     system = setting.builder.system(system_of(900_000 + len(name), part=setting.part))
     made = with_system(made, systems=np.full(count, system))
     beat = rhythm(
@@ -235,7 +244,9 @@ def _harness(setting: Setting, *, count: int) -> Population:
     rng = setting.generator("coding_harness")
     side = setting.corpus.benign
     life = lives(rng, setting=setting, count=count)
-    made = draw(rng, habit=HARNESS, count=count, first_ms=life[0], networks=setting.networks)
+    made = draw(
+        rng, habit=HARNESS, count=count, first_ms=life[0], networks=setting.networks, release_ms=setting.release_ms
+    )
     made.fields["tool_count"] = made.fields["tool_count"].take([0] * count)
     made.fields["tools_fp"] = made.fields["tools_fp"].take([0] * count)
     system = setting.builder.system(setting.words.harness)
@@ -271,8 +282,7 @@ def _harness(setting: Setting, *, count: int) -> Population:
 
 def populations(setting: Setting) -> list[Population]:
     """All populations of people."""
-    popular = _popular(setting)
-    words = setting.words
+    words, popular = setting.words, setting.popular
     return [
         _chatters(setting, name="chat", count=setting.share(0.34), dense=False, popular=popular),
         _chatters(setting, name="cgnat", count=setting.share(0.08), dense=True, popular=popular),

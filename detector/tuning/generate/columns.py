@@ -100,6 +100,12 @@ def uint64_lists(matrix: U64, *, counts: I64) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(matrix[held], pa.uint64()))
 
 
+def masked_lists(matrix: U64, *, counts: I64) -> pa.Array:
+    """As `uint64_lists`, null where a row has no entry."""
+    lists = uint64_lists(matrix, counts=counts)
+    return masked(lists, keep=counts > 0)
+
+
 def padded(column: pa.ListArray, *, width: int) -> tuple[U64, I64]:
     """A list column as (rows, width) matrix and its counts; null lists have count 0."""
     lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

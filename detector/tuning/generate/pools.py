@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from detector.events import ELICITATION, ELICITATION_KINDS, LIST_ITEMS_MAX, SCHEMA
 from detector.fingerprint import Content, fingerprint
+from detector.tuning.generate.answers import RUNS, run_prints
 from detector.tuning.generate.columns import I64, U64, Mask, hex_strings, mix64, padded, uint64_lists
 from detector.tuning.generate.texts import recombine
 
@@ -225,8 +226,13 @@ def _shared_templates(templates: pa.StringArray, *, groups: U64, pools: Sequence
     return np.asarray(shared | pc.equal(templates, "").to_numpy(zero_copy_only=False), bool)
 
 
-def gather(table: TextTable, *, rows: I64, variants: I64, system: I64) -> dict[str, pa.Array]:
-    """Fingerprint columns of events: text row, its variant and the system prompt's index (-1 none) of each."""
+def gather(
+    table: TextTable, *, rows: I64, variants: I64, system: I64, recycled: U64 | None = None
+) -> dict[str, pa.Array]:
+    """Fingerprint columns of events: text row, its variant and the system prompt's index (-1 none) of each.
+
+    `recycled` names the answer that stands in the prompt as well (0 none): its runs compete with the prompt's.
+    """
     taken = pa.array(rows)
     changed = variants > 0
     salt = variants.astype(np.uint64)
@@ -234,7 +240,10 @@ def gather(table: TextTable, *, rows: I64, variants: I64, system: I64) -> dict[s
     for name, (matrix, counts, kept) in table.lists.items():
         words = matrix[rows]
         rekey = changed[:, None] & ~kept[rows]
-        out[name] = uint64_lists(np.where(rekey, mix64(words, seed=salt[:, None]), words), counts=counts[rows])
+        words, count = np.where(rekey, mix64(words, seed=salt[:, None]), words), counts[rows]
+        if name == "run_fps" and recycled is not None:
+            words, count = _quoted(words, counts=count, recycled=recycled)
+        out[name] = uint64_lists(words, counts=count)
     fresh = np.stack([mix64(rows.astype(np.uint64), seed=salt + np.uint64(k << 40)) for k in (1, 2)], axis=1)
     renamed = hex_strings(fresh, digits=32)
     out["prompt_fp"] = pc.if_else(pa.array(changed), renamed, table.prompt_fp.take(taken))
@@ -250,6 +259,19 @@ def gather(table: TextTable, *, rows: I64, variants: I64, system: I64) -> dict[s
         [pa.array(np.ascontiguousarray(scores[:, at])) for at in range(scores.shape[1])], fields=list(ELICITATION)
     )
     return out
+
+
+def _quoted(words: U64, *, counts: I64, recycled: U64) -> tuple[U64, I64]:
+    """The smallest runs of prompt and quoted answer together."""
+    at = np.flatnonzero(recycled > 0)
+    if at.size == 0:
+        return words, counts
+    own = np.where(np.arange(words.shape[1])[None, :] < counts[at, None], words[at], np.iinfo(np.uint64).max)
+    both = np.sort(np.concatenate([own, run_prints(recycled[at])], axis=1), axis=1)
+    words, counts = words.copy(), counts.copy()
+    words[at] = both[:, : words.shape[1]]
+    counts[at] = np.minimum(counts[at] + RUNS, words.shape[1])
+    return words, counts
 
 
 def prompts_of(table: TextTable, *, rows: I64, variants: I64, vocabulary: Sequence[str]) -> Iterator[str]:

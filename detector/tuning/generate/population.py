@@ -12,19 +12,23 @@ from typing import NamedTuple
 import numpy as np
 
 from detector.tuning.generate.accounts import DAY_MS, Accounts
+from detector.tuning.generate.answers import Board
 from detector.tuning.generate.columns import F64, I64
 from detector.tuning.generate.network import Network
+from detector.tuning.generate.parts import Free
 from detector.tuning.generate.pools import Builder, Drawer, Item
 from detector.tuning.generate.rates import ZONES, Rates
 from detector.tuning.generate.sessions import Rhythm, name_seed
 from detector.tuning.generate.texts import Corpus, Side, cut, endless
-from detector.tuning.generate.wording import Wording, split_slot
+from detector.tuning.generate.wording import Wording, split_slot, system_of
 
 FLAT = ZONES  # the profile row that knows no hour
 # Where customers live, as weights over UTC + 0 ... UTC + 23.
 _ZONE_WEIGHTS = (8, 12, 6, 4, 2, 8, 3, 3, 6, 5, 3, 1, 1, 1, 0, 0, 5, 6, 7, 12, 3, 4, 1, 1)
 POPULAR_SHARE = 0.07  # between the 5 and 10 % of openings that people repeat word for word
 SLOT_CHARS_MAX = 2_000
+LONG_CHARS_MAX = 9_000  # what documents may have
+REFERENCE_ACCOUNTS = 2_000  # a world of this size has its twins at full size
 
 
 class Setting(NamedTuple):
@@ -42,6 +46,12 @@ class Setting(NamedTuple):
     rates: Rates
     networks: tuple[Network, ...]
     builder: Builder
+    release_ms: int  # when the new model and the new harness come out
+    outage: tuple[int, int]  # when many requests fail
+    boards: dict[str, Board]  # answers that others may find, by name
+    free: Free  # what attackers chose
+    reacts: bool = False  # attackers answer decisions
+    popular: Drawer | None = None  # texts that many people send word for word
 
     @property
     def days(self) -> float:
@@ -51,6 +61,15 @@ class Setting(NamedTuple):
     def generator(self, name: str) -> np.random.Generator:
         """A population's own source of draws."""
         return np.random.default_rng([self.seed, name_seed(name), 0])
+
+    def board(self, name: str) -> Board:
+        """The board of that name."""
+        return self.boards.setdefault(name, Board())
+
+    def twin(self, part: float, *, at_least: int) -> int:
+        """Accounts of a twin: a share of the ordinary ones, and `at_least` so many in a world of reference size."""
+        floor = at_least * min(1.0, self.accounts / REFERENCE_ACCOUNTS)
+        return max(round(self.accounts * part), round(floor), 1)
 
     def share(self, part: float, *, at_least: int = 1) -> int:
         """A share of the benign accounts, as a number of accounts."""
@@ -91,6 +110,7 @@ def rhythm(
     single: bool = False,
     max_turns: int = 40,
     keeps_history: bool = True,
+    reuses: float = 0.08,
 ) -> Rhythm:
     """A rhythm whose accounts differ in answer length and session length as people do."""
     count = sessions_per_day.size
@@ -109,13 +129,18 @@ def rhythm(
         single=single,
         max_turns=max_turns,
         keeps_history=keeps_history,
+        reuses=reuses,
     )
 
 
-def shuffled(setting: Setting, *, name: str, texts: Sequence[str], side: Side) -> Iterator[str]:
+def shuffled(
+    setting: Setting, *, name: str, texts: Sequence[str], side: Side, chars_max: int = SLOT_CHARS_MAX
+) -> Iterator[str]:
     """Texts without end for one population, in an order of their own."""
     order = setting.generator(name + " texts").permutation(len(texts)).tolist()
-    return endless(texts, vocabulary=side.vocabulary, order=order, salt=name_seed(name), taken=setting.builder.taken)
+    # Cut first: to exchange words in what is thrown away would cost most of the time.
+    held = [cut(text, chars_max=chars_max) for text in texts]
+    return endless(held, vocabulary=side.vocabulary, order=order, salt=name_seed(name), taken=setting.builder.taken)
 
 
 def pool_size(setting: Setting, *, rhythm: Rhythm) -> int:
@@ -128,7 +153,7 @@ def pool_size(setting: Setting, *, rhythm: Rhythm) -> int:
 def single_items(texts: Iterator[str], *, count: int, template: str = "{}", first_group: int = 0) -> list[Item]:
     """`count` items of one template, each text a slot."""
     head, tail = split_slot(template)
-    return [Item(head, cut(next(texts), chars_max=SLOT_CHARS_MAX), tail, group=first_group + at) for at in range(count)]
+    return [Item(head, next(texts), tail, group=first_group + at) for at in range(count)]
 
 
 def drawer(setting: Setting, *, items: list[Item], width: int = 1) -> Drawer:
@@ -136,9 +161,18 @@ def drawer(setting: Setting, *, items: list[Item], width: int = 1) -> Drawer:
     return Drawer(setting.builder.pool(items, width=width))
 
 
-def people_drawer(setting: Setting, *, name: str, side: Side, texts: Sequence[str], count: int) -> Drawer:
+def people_drawer(
+    setting: Setting,
+    *,
+    name: str,
+    side: Side,
+    texts: Sequence[str],
+    count: int,
+    chars_max: int = SLOT_CHARS_MAX,
+) -> Drawer:
     """A pool of bare texts."""
-    return drawer(setting, items=single_items(shuffled(setting, name=name, texts=texts, side=side), count=count))
+    made = shuffled(setting, name=name, texts=texts, side=side, chars_max=chars_max)
+    return drawer(setting, items=single_items(made, count=count))
 
 
 def conversation_items(
@@ -155,6 +189,12 @@ def conversation_items(
                 text += "\n\n" + cut(next(replies), chars_max=450)
             out.append(Item("", text, "", group=group))
     return out
+
+
+def brought_systems(setting: Setting, *, first: int, count: int = 40) -> tuple[int, ...]:
+    """System prompts that the users behind one credential bring along, every other session without one."""
+    made = [setting.builder.system(system_of(first + 13 * k, part=setting.part)) for k in range(count)]
+    return (*([-1] * count), *made)
 
 
 def with_system(accounts: Accounts, *, systems: I64) -> Accounts:

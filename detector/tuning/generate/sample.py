@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 
 from detector.tuning.generate.texts import EVERYTHING, fraction, read_rows
-from detector.tuning.generate.world import World, generate
+from detector.tuning.generate.world import Size, World, generate
 
 # Rows to take per source; each source's licence and origin stand in the demo's CREDITS.md.
 SOURCES = {
@@ -46,9 +46,9 @@ CLIENT_TRACES = ("servegen_m_small_client_rates.csv.gz", "servegen_m_small_clien
 DEMO_ACCOUNTS = 560
 DEMO_ATTACKERS = 40
 DEMO_DAYS = 2.0
-DEMO_SCALE = 0.2
+DEMO_SCALE = 0.17
 DEMO_REQUESTS_PER_DAY = 60.0
-DEMO_SEED = 20_261_121
+DEMO_SEED = 20_261_122
 
 
 def choose(folder: Path, *, out: Path) -> list[Path]:
@@ -101,10 +101,10 @@ def demo(folder: Path | None = None) -> World:
         texts_dir=folder,
         part=EVERYTHING,
         accounts=DEMO_ACCOUNTS,
-        attackers=DEMO_ATTACKERS,
+        twins=False,
+        attack=Size(accounts=DEMO_ATTACKERS, requests_per_day=DEMO_REQUESTS_PER_DAY / DEMO_SCALE),
         days=DEMO_DAYS,
         scale=DEMO_SCALE,
-        requests_per_day=DEMO_REQUESTS_PER_DAY / DEMO_SCALE,
         seed=DEMO_SEED,
         raw=True,
     )

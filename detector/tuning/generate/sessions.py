@@ -4,6 +4,7 @@ Purpose: a `Population` draws its accounts' sessions for one hour of event time 
 other and turns them into rows; a session that runs past the hour waits for its turn.
 Invariants: draws depend on (seed, population, hour) alone; memory holds one hour and what
 is still open, however long the run.
+A request that fails is sent again a few seconds later, as client libraries do.
 Limits: a session lasts at most `max_turns` requests; times are whole milliseconds.
 """
 
@@ -13,13 +14,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detector.tuning.generate.accounts import DAY_MS, Accounts
-from detector.tuning.generate.columns import F64, I64, U64, Mask, ranks_within, sums_before
-from detector.tuning.generate.pools import Drawer
+from detector.tuning.generate.accounts import DAY_MS, NEW_MODEL, REASONING, Accounts
+from detector.tuning.generate.answers import Board, name_answers, thought
+from detector.tuning.generate.columns import F64, I64, U64, Mask, pick, ranks_within, sums_before
 from detector.tuning.generate.rates import WEEK_HOURS, Rates, draw
 
 HOUR_MS = 3_600_000
 CHARS_PER_TOKEN = 4.0
+SECOND_MODEL_SHARE = 0.15
+# Outcomes of a request: fine, too many requests, server error, overloaded, bad request.
+STATUS_WEIGHTS = (987, 6, 2, 2, 3)
+OUTAGE_WEIGHTS = (700, 60, 60, 175, 5)
+BAD_REQUEST = 4
+RETRY_SHARE = 0.7
+RETRY_S = 4.0
+RETRIES = 3
 
 
 class Rows(NamedTuple):
@@ -34,6 +43,12 @@ class Rows(NamedTuple):
     history_tokens: I64
     visible_tokens: I64
     place: I64  # which of the account's addresses
+    model: I64  # index into `accounts.MODELS`
+    status: I64  # index into the outcomes
+    answer: U64  # name of the output, 0 none
+    recycled: U64  # the earlier answer that the prompt holds, 0 none
+    presented: U64  # the earlier answer whose reasoning signature the request presents, 0 none
+    system: I64  # index of the system prompt, -1 none
 
 
 class Rhythm(NamedTuple):
@@ -53,6 +68,23 @@ class Rhythm(NamedTuple):
     single: bool = False  # every request stands alone
     max_turns: int = 40
     keeps_history: bool = True  # input tokens grow with the conversation
+    reuses: float = 0.08  # share of later turns whose prompt quotes the answer before
+
+
+class Exchange(NamedTuple):
+    """What a population does with its own and others' answers, and how its accounts share the work."""
+
+    writes: Board | None = None  # leaves its answers here
+    reads: Board | None = None  # prompts quote answers from here ...
+    reads_share: float = 0.0  # ... in this share of requests
+    replays: Board | None = None  # presents reasoning signatures of answers from here ...
+    replays_share: float = 0.0
+    spreads: bool = False  # the turns of a session go through any accounts of the population
+    elsewhere: bool = False  # a failed request is sent again through another account
+    systems: tuple[int, ...] = ()  # each session brings one of these system prompts instead of the account's
+
+
+ALONE = Exchange()
 
 
 class Session(NamedTuple):
@@ -70,8 +102,8 @@ Starts = Callable[[np.random.Generator, int, int], tuple[I64, I64, I64]]
 
 def empty_rows() -> Rows:
     """No rows."""
-    none = np.zeros(0, np.int64)
-    return Rows(none, none, none, none, none.astype(np.uint64), none, none, none, none)
+    none, names = np.zeros(0, np.int64), np.zeros(0, np.uint64)
+    return Rows(none, none, none, none, names, none, none, none, none, none, none, names, names, names, none)
 
 
 def stack(parts: Sequence[Rows]) -> Rows:
@@ -133,6 +165,7 @@ class Population:
         rates: Rates,
         seed: int,
         starts: Starts | None = None,
+        exchange: Exchange = ALONE,
     ) -> None:
         """`seed` is the world's; `starts` defaults to sessions at random."""
         self.name = name
@@ -143,29 +176,41 @@ class Population:
         self._rates = rates
         self._seed = [seed, name_seed(name)]
         self._starts = starts or poisson_starts(rhythm, rates=rates, seed=[*self._seed, 1])
+        self._exchange = exchange
         self._waiting = empty_rows()
 
-    def hour(self, *, start_ms: int, stop_ms: int, chars: I64) -> Rows:
+    def hour(self, *, start_ms: int, stop_ms: int, chars: I64, outage: tuple[int, int] = (0, 0)) -> Rows:
         """The rows that fall into [start_ms, stop_ms), in no particular order.
 
-        Hours must be asked for in order. `chars` is the length of every text of the world.
+        Hours must be asked for in order. `chars` is the length of every text of the world;
+        between the two times of `outage` many requests fail.
         """
-        rng = np.random.default_rng([*self._seed, 2, start_ms // HOUR_MS])
+        number = start_ms // HOUR_MS
+        rng = np.random.default_rng([*self._seed, 2, number])
         account, began, turns = self._starts(rng, start_ms, stop_ms)
-        rows = stack([self._waiting, self._requests(rng, account=account, began=began, turns=turns, chars=chars)])
+        made = empty_rows()
+        if account.size:
+            made = self._requests(rng, account=account, began=began, turns=turns, chars=chars)
+            made = self._tried(rng, made, outage=outage)
+            made = self._exchanged(rng, made, hour=number)
+        rows = stack([self._waiting, made])
+        rows = select(rows, at=rows.time_ms < self.rhythm.until_ms[rows.account])
         now = rows.time_ms < stop_ms
-        self._waiting = select(rows, at=~now & (rows.time_ms < self.rhythm.until_ms[rows.account]))
-        return select(rows, at=now)
+        self._waiting = select(rows, at=~now)
+        rows = select(rows, at=now)
+        if self._exchange.writes is not None:
+            self._exchange.writes.put(rows.answer, hour=number)
+        return rows
 
     def _requests(self, rng: np.random.Generator, *, account: I64, began: I64, turns: I64, chars: I64) -> Rows:
         """Spell out sessions into requests."""
-        if account.size == 0:
-            return empty_rows()
         rhythm = self.rhythm
         session = np.repeat(np.arange(account.size), turns)
         rank = ranks_within(session)
         who = account[session]
         text, variant = self._chooser(rng, Session(account=who, rank=rank, session=session, turns=turns))
+        if self._exchange.spreads:
+            who = account[rng.integers(0, account.size, who.size)]
         u = rng.random(who.size)
         visible = np.maximum(draw(self._rates.outputs, row=rhythm.output[who], u=u) * rhythm.output_factor[who], 1)
         visible = visible.astype(np.int64)
@@ -177,9 +222,13 @@ class Population:
         history = np.zeros_like(rank)
         if rhythm.keeps_history and not rhythm.single:
             history = sums_before(prompt_tokens + visible, ranks=rank)
-        count = self.accounts.address_count[account]
-        place = (count * rng.random(account.size) ** rhythm.home[account]).astype(np.int64)
+        at_home = rng.random(account.size)[session] ** rhythm.home[who]
         names = rng.integers(1, 1 << 63, who.size if rhythm.single else account.size, dtype=np.uint64)
+        model = self._models(rng, who=who, time_ms=time_ms)
+        answer = name_answers(rng, tokens=visible, thinks=np.asarray(REASONING)[model])
+        before = np.where(rank > 0, np.roll(answer, 1), np.uint64(0))
+        quotes = before * (rng.random(who.size) < rhythm.reuses).astype(np.uint64)
+        signed = thought(before) & (not rhythm.single) & self.accounts.keeps_signatures[who]
         return Rows(
             account=who,
             time_ms=time_ms,
@@ -189,86 +238,62 @@ class Population:
             turn=np.zeros_like(rank) if rhythm.single else rank,
             history_tokens=history,
             visible_tokens=visible,
-            place=place[session],
+            place=(self.accounts.address_count[who] * at_home).astype(np.int64),
+            model=model,
+            status=np.zeros_like(rank),
+            answer=answer,
+            recycled=quotes,
+            presented=np.where(signed, before, np.uint64(0)),
+            system=self._systems(names[: account.size], who=who, session=session),
         )
 
+    def _systems(self, names: U64, *, who: I64, session: I64) -> I64:
+        """The account's system prompt, or the one that the session brought along."""
+        if not self._exchange.systems:
+            return self.accounts.system[who]
+        brought = np.asarray(self._exchange.systems)
+        return np.asarray(brought[(names % np.uint64(brought.size)).astype(np.int64)][session], np.int64)
 
-def fresh(drawer: Drawer, *, popular: Drawer | None = None, popular_share: float = 0.0) -> Chooser:
-    """Every request a text of its own, a share of them what many others send too."""
+    def _models(self, rng: np.random.Generator, *, who: I64, time_ms: I64) -> I64:
+        """The model of each request: the account's first or second choice, or the new one once it has moved."""
+        accounts = self.accounts
+        other = rng.random(who.size) < SECOND_MODEL_SHARE
+        usual = np.where(other, accounts.second_model[who], accounts.model[who])
+        moved = (time_ms >= accounts.switch_ms[who]) & (rng.random(who.size) > SECOND_MODEL_SHARE)
+        return np.where(moved, NEW_MODEL, usual)
 
-    def choose(rng: np.random.Generator, session: Session) -> tuple[I64, I64]:
-        text, variant = drawer.next(session.rank.size)
-        if popular is not None:
-            _popularise(rng, text=text, variant=variant, where=rng.random(text.size) < popular_share, pool=popular)
-        return text, variant
+    def _tried(self, rng: np.random.Generator, rows: Rows, *, outage: tuple[int, int]) -> Rows:
+        """Let requests fail and be sent again."""
+        out = []
+        alive = np.unique(rows.account)
+        for _ in range(RETRIES + 1):
+            count = rows.time_ms.size
+            bad = (rows.time_ms >= outage[0]) & (rows.time_ms < outage[1])
+            status = np.where(
+                bad,
+                pick(rng, weights=OUTAGE_WEIGHTS, count=count),
+                pick(rng, weights=STATUS_WEIGHTS, count=count),
+            )
+            rows = rows._replace(status=status, answer=np.where(status == 0, rows.answer, np.uint64(0)))
+            out.append(rows)
+            rows = select(rows, at=(status > 0) & (status != BAD_REQUEST) & (rng.random(count) < RETRY_SHARE))
+            again = rows.time_ms.size
+            if again == 0:
+                break
+            if self._exchange.elsewhere:
+                rows = rows._replace(account=alive[rng.integers(0, alive.size, again)], place=np.zeros_like(rows.place))
+            later = (1000 * RETRY_S * rng.exponential(1.0, again) + 200).astype(np.int64)
+            names = name_answers(rng, tokens=rows.visible_tokens, thinks=np.asarray(REASONING)[rows.model])
+            rows = rows._replace(time_ms=rows.time_ms + later, answer=names)
+        return stack(out)
 
-    return choose
-
-
-def talk(first: Drawer, *, later: Drawer, popular: Drawer, popular_share: float) -> Chooser:
-    """People: a first message, then what people say next."""
-
-    def choose(rng: np.random.Generator, session: Session) -> tuple[I64, I64]:
-        opening = session.rank == 0
-        text, variant = np.empty_like(session.rank), np.empty_like(session.rank)
-        text[opening], variant[opening] = first.next(int(opening.sum()))
-        text[~opening], variant[~opening] = later.next(int((~opening).sum()))
-        # Follow-ups such as "thanks, go on" repeat a little less often than openings.
-        share = np.where(opening, popular_share, popular_share / 2)
-        _popularise(rng, text=text, variant=variant, where=rng.random(text.size) < share, pool=popular)
-        return text, variant
-
-    return choose
-
-
-def _popularise(
-    rng: np.random.Generator,
-    *,
-    text: I64,
-    variant: I64,
-    where: Mask,
-    pool: Drawer,
-) -> None:
-    """Put well-known texts in place: the k-th is about 1/k as common as the first."""
-    count = int(where.sum())
-    size = pool.pool.size
-    rank = np.exp(rng.random(count) * np.log(size + 1)).astype(np.int64) - 1
-    text[where] = pool.pool.start + np.minimum(rank, size - 1)
-    variant[where] = 0
-
-
-def conversations(drawer: Drawer) -> Chooser:
-    """Prepared conversations: each turn's prompt continues the one before; long sessions chain several."""
-
-    def choose(_rng: np.random.Generator, session: Session) -> tuple[I64, I64]:
-        width = drawer.pool.width
-        blocks = -(-session.turns // width)
-        row, variant = drawer.next(int(blocks.sum()))
-        at = (np.cumsum(blocks) - blocks)[session.session] + session.rank // width
-        return row[at] + session.rank % width, variant[at]
-
-    return choose
-
-
-def repeated(starts: I64, *, sizes: I64) -> Chooser:
-    """The same items every time, in order: account a walks rows starts[a] ... of the table."""
-
-    def choose(_rng: np.random.Generator, session: Session) -> tuple[I64, I64]:
-        text = starts[session.account] + session.rank % sizes[session.account]
-        return text, np.zeros_like(text)
-
-    return choose
-
-
-def mixed(main: Chooser, *, cover: Chooser, share: float) -> Chooser:
-    """A share of requests from another chooser: an attacker's cover traffic."""
-
-    def choose(rng: np.random.Generator, session: Session) -> tuple[I64, I64]:
-        text, variant = main(rng, session)
-        if share > 0:
-            other, other_variant = cover(rng, session)
-            hidden = rng.random(text.size) < share
-            text, variant = np.where(hidden, other, text), np.where(hidden, other_variant, variant)
-        return text, variant
-
-    return choose
+    def _exchanged(self, rng: np.random.Generator, rows: Rows, *, hour: int) -> Rows:
+        """Put answers found on boards into prompts, and their signatures into requests."""
+        about, count = self._exchange, rows.time_ms.size
+        if about.reads is not None:
+            found = about.reads.take(rng, count=count, hour=hour)
+            rows = rows._replace(recycled=np.where(rng.random(count) < about.reads_share, found, rows.recycled))
+        if about.replays is not None:
+            found = about.replays.take(rng, count=count, hour=hour, thinking=True)
+            rows = rows._replace(presented=np.where(rng.random(count) < about.replays_share, found, rows.presented))
+        return rows

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-PARTS = ("tuning", "validation", "test")
+from detector.tuning.generate.parts import PARTS
+
 EVERYTHING = "all"  # every part together: for demonstrations, never for measuring
 PART_SHARES = (0.5, 0.25, 0.25)
 # Share of a kind's rows that belongs to attackers: the rest is what innocent people send.
@@ -31,6 +32,7 @@ PACKAGED = Path(__file__).parent.parent / "demo"
 _WORD = re.compile(r"(\w+)")
 _SLOT = re.compile(r"\$?\{[a-zA-Z_ ]+\}|<question>")
 _MASK = (1 << 64) - 1
+_LCG_FACTOR, _LCG_STEP = 6_364_136_223_846_793_005, 1_442_695_040_888_963_407  # Knuth, MMIX
 
 
 class Side(NamedTuple):
@@ -182,18 +184,19 @@ def recombine(text: str, *, seed: int, vocabulary: Sequence[str]) -> str:
     if seed == 0:
         return text
     pieces = _WORD.split(text)  # separators at even places, words at odd ones
-    phase = seed % 4
     words = len(pieces) // 2
+    size, state = len(vocabulary), mix(seed, seed=0)
     # A text shorter than the phase would come back unchanged.
-    for at in range(min(phase, max(words - 1, 0)), words, 4):
-        word = pieces[2 * at + 1]
-        draw = mix(at, seed=seed)
+    for at in range(2 * min(seed % 4, max(words - 1, 0)) + 1, 2 * words, 8):
+        word = pieces[at]
+        state = (state * _LCG_FACTOR + _LCG_STEP) & _MASK
+        draw = state >> 24  # the low bits of such a generator repeat soon
         if word.isdigit():
             low = 10 ** (len(word) - 1) if len(word) > 1 else 0
-            pieces[2 * at + 1] = str(low + draw % (10 ** min(len(word), 18) - low))
+            pieces[at] = str(low + draw % (10 ** min(len(word), 18) - low))
         else:
-            new = vocabulary[draw % len(vocabulary)]
-            pieces[2 * at + 1] = new.capitalize() if word[0].isupper() else new
+            new = vocabulary[draw % size]
+            pieces[at] = new.capitalize() if word[0].isupper() else new
     return "".join(pieces)
 
 
