@@ -230,6 +230,19 @@ class LeaseTable:
         at = self._at(tenant, scope, value)
         return None if at is None else self._held.get(scope, {}).get(at)
 
+    def in_force(self, *, tenant: str, scope: str, value: str, now_ms: int) -> Lease | None:
+        """What is to be applied to one key now; None where nothing is, or where it would only be observed."""
+        held = self.get(tenant=tenant, scope=scope, value=value)
+        lease = _in_force(held, now_ms) if held is not None and self.enforcement == "on" else None
+        return lease if lease is not None and lease.rank else None
+
+    def __iter__(self) -> Iterator[tuple[str, str, str]]:
+        """Tenant, scope and value of every key that is held, ended or not."""
+        for rows in list(self._held.values()):
+            for held in list(rows.values()):
+                record = held.now.record
+                yield record.tenant, record.scope, record.value
+
     def lookup(self, attributes: Attributes, *, tenant: str = "default", model: str = "", now_ms: int) -> Lease | None:
         """The strictest lease in force that one of a request's attributes falls under; None where none does.
 
