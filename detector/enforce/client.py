@@ -80,7 +80,7 @@ class DecisionClient:
         self.table = LeaseTable()
         self.applied, self.error = 0, ""
         self.ready = threading.Event()
-        self._clock_ms, self._changed = clock_ms, changed
+        self._clock_ms, self.changed = clock_ms, changed
         self._positions: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._loading: LeaseTable | None = self.table
@@ -206,8 +206,8 @@ class DecisionClient:
                 if not table.apply(record.key, record.value):
                     continue
                 self.applied += 1
-                if self._changed is not None and table is self.table:
-                    self._changed(record.key, record.value)
+                if self.changed is not None and table is self.table:
+                    self.changed(record.key, record.value)
 
     def _loaded(self) -> None:
         """Everything that the log held when we connected is read."""
