@@ -10,19 +10,14 @@ Source: nginx's `ngx_http_auth_request_module` (2xx passes, 401 and 403 refuse, 
 
 import hmac
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 import msgspec
 import orjson
 from aiohttp import web
 
+from detector.enforce.answers import MODEL, TENANT, attributes_of, headers_of, refuses
 from detector.enforce.client import DecisionClient, UnavailableError
 from detector.enforce.crowdsec import Asked, CrowdsecCopy
-from detector.enforce.leases import SCOPES, Lease
-
-HEADER_PREFIX: Final = "X-Stillwatch-"
-_HEADERS: Final = {scope: HEADER_PREFIX + scope.replace("_", "-") for scope in SCOPES}
-REFUSED: Final = frozenset({"challenge", "block"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -31,38 +26,18 @@ def _json(body: object, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")
 
 
-def _answer(lease: Lease | None) -> web.Response:
-    """204 passes (throttled ones too: limits stand in the headers), 403 refuses."""
-    if lease is None:
-        return web.Response(status=204, headers={"X-Stillwatch-Action": "observe"})
-    record, params = lease.record, lease.record.params
-    headers = {
-        "X-Stillwatch-Action": lease.action,
-        "X-Stillwatch-Decision": record.decision_id,
-        "X-Stillwatch-Reason": record.reason_code,
-    }
-    for name in ("requests_per_minute", "tokens_per_minute", "max_output_tokens"):
-        limit = getattr(params, name)
-        if limit is not None:
-            headers[HEADER_PREFIX + name.replace("_", "-")] = str(limit)
-    if params.retry_after_s is not None:
-        headers["Retry-After"] = str(params.retry_after_s)
-    return web.Response(status=403 if lease.action in REFUSED else 204, headers=headers)
-
-
 def make_app(
     client: DecisionClient, *, crowdsec: CrowdsecCopy | None = None, api_keys: tuple[str, ...] = ()
 ) -> web.Application:
     """The application; `api_keys` are asked of bouncers."""
 
     async def check(request: web.Request) -> web.Response:
-        given = {scope: request.headers[name] for scope, name in _HEADERS.items() if name in request.headers}
-        tenant = request.headers.get(HEADER_PREFIX + "Tenant", "default")
+        sent = {name.lower(): value for name, value in request.headers.items()}
         try:
-            lease = client.lookup(given, tenant=tenant, model=request.headers.get(HEADER_PREFIX + "Model", ""))
+            lease = client.lookup(attributes_of(sent), tenant=sent.get(TENANT, "default"), model=sent.get(MODEL, ""))
         except UnavailableError:
             return _json({"error": "decisions are not available"}, 503)
-        return _answer(lease)
+        return web.Response(status=403 if refuses(lease) else 204, headers=headers_of(lease))
 
     async def live(_: web.Request) -> web.Response:
         return web.Response(text="live\n")
