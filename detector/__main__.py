@@ -26,16 +26,18 @@ for verb in (demo, replay, explain, validate, fingerprint, generate, evaluate, s
     app.command()(verb)
 
 # The verbs that talk to Kafka need the extra `kafka`; without it they say so.
-LIVE = ("run", "topics", "produce", "alerts", "decisions", "allow", "dlq", "doctor", "dev")
+LIVE = ("run", "topics", "produce", "alerts", "decisions", "allow", "dlq", "doctor", "dev", "enforce")
+NEEDS = {"enforce": ("aiokafka", "envoy", "redis")}
 
 
 def _without_kafka() -> None:
-    """Needs the extra `kafka`: pip install 'stillwatch[kafka]'."""
-    raise fail("this verb needs the extra `kafka`: pip install 'stillwatch[kafka]'", code=EXIT_USAGE)
+    """Needs the extra `kafka`: pip install 'stillwatch[kafka]'; enforce needs `enforce` as well."""
+    said = "this verb needs the extra `kafka` (enforce: `enforce` too): pip install 'stillwatch[kafka,enforce]'"
+    raise fail(said, code=EXIT_USAGE)
 
 
 for name in LIVE:
-    if find_spec("aiokafka") is not None:
+    if all(find_spec(module) is not None for module in NEEDS.get(name, ("aiokafka",))):
         made = getattr(import_module(f"detector.cli.{name}"), name)
         if isinstance(made, typer.Typer):
             app.add_typer(made, name=name)

@@ -1,0 +1,192 @@
+"""`stillwatch enforce ...`: bring decisions to whoever enforces them, and keep them there."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from aiohttp import web
+
+from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_USAGE, fail
+from detector.cli.live import Bootstrap, Config, Prefix, quiet, read_connection
+from detector.enforce.client import DecisionClient, FailureMode
+from detector.enforce.copies import FileCopy, RedisCopy, WebhookCopy
+from detector.enforce.crowdsec import CrowdsecCopy
+from detector.enforce.ext_authz import make_server
+from detector.enforce.push import Copy, Pusher
+from detector.enforce.server import make_app
+
+REDIS_PASSWORD: str = "STILLWATCH_REDIS_PASSWORD"  # noqa: S105 - the name of a variable
+WEBHOOK_TOKEN: str = "STILLWATCH_WEBHOOK_TOKEN"  # noqa: S105 - the name of a variable
+API_KEYS: str = "STILLWATCH_BOUNCER_KEYS"
+
+enforce = typer.Typer(
+    help="Bring decisions to whoever enforces them: a copy kept in step, or an answer to each question.",
+    no_args_is_help=True,
+)
+
+Mode = Annotated[
+    Literal["last_state", "open", "closed"],
+    typer.Option(
+        "--failure-mode",
+        help="while the source is away: last_state keeps each lease to its end, open lets all pass, closed answers "
+        "with an error",
+    ),
+]
+Listen = Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="where to answer; port 0: a free one")]
+Tenant = Annotated[str, typer.Option(help="whose decisions")]
+
+
+def _client(
+    config: Path | None, bootstrap: str | None, prefix: str | None, *, mode: FailureMode = "last_state"
+) -> DecisionClient:
+    quiet()
+    return DecisionClient(read_connection(config, bootstrap=bootstrap, prefix=prefix), failure_mode=mode)
+
+
+@contextmanager
+def _until_told(client: DecisionClient, pusher: Pusher | None = None) -> Iterator[threading.Event]:
+    """Follow until SIGTERM or SIGINT."""
+    told = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: told.set())
+    client.start()
+    if pusher is not None:
+        pusher.start()
+    try:
+        yield told
+    finally:
+        if pusher is not None:
+            pusher.stop()
+        client.stop()
+
+
+def _push(client: DecisionClient, copy: Copy, *, name: str) -> None:
+    """Keep a copy in step until told to stop; says when it first is."""
+    pusher = Pusher(client, copy)
+    with _until_told(client, pusher) as told:
+        while not told.wait(0.1) and not pusher.status().in_step:
+            pass
+        if not told.is_set():
+            typer.echo(f"in step: {name}, {pusher.status().held} decisions", err=True)
+        told.wait()
+
+
+@enforce.command()
+def redis(
+    url: Annotated[str, typer.Option(help=f"redis://HOST:PORT/DB or rediss://; password in {REDIS_PASSWORD}")],
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Keep a key for each decision in Redis, with its own end, and say each change on a channel."""
+    if "@" in url:
+        raise fail(f"--url holds an @: give the password in {REDIS_PASSWORD}", code=EXIT_USAGE)
+    copy = RedisCopy(url, password=os.environ.get(REDIS_PASSWORD, ""))
+    _push(_client(config, bootstrap, prefix), copy, name="Redis")
+
+
+@enforce.command()
+def file(
+    path: Annotated[Path, typer.Argument(help="JSON lines, replaced as a whole at each change")],
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Keep a file that holds every decision in force."""
+    _push(_client(config, bootstrap, prefix), FileCopy(path), name=str(path))
+
+
+@enforce.command()
+def webhook(
+    url: Annotated[str, typer.Option(help=f"where to post CloudEvents; a bearer token in {WEBHOOK_TOKEN}")],
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Post each change, in order, until it is taken."""
+    copy = WebhookCopy(url, token=os.environ.get(WEBHOOK_TOKEN, ""))
+    _push(_client(config, bootstrap, prefix), copy, name="webhook")
+
+
+@enforce.command()
+def crowdsec(
+    listen: Listen = "127.0.0.1:9471",
+    tenant: Tenant = "default",
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Answer CrowdSec's bouncers: /v1/decisions and /v1/decisions/stream; their keys in STILLWATCH_BOUNCER_KEYS."""
+    keys = tuple(key for key in os.environ.get(API_KEYS, "").split(",") if key)
+    if not keys:
+        raise fail(f"no bouncer could ask: set {API_KEYS} to their keys, with commas between", code=EXIT_USAGE)
+    client, copy = _client(config, bootstrap, prefix), CrowdsecCopy(tenant=tenant)
+    _serve(client, Pusher(client, copy), make_app(client, crowdsec=copy, api_keys=keys), listen)
+
+
+@enforce.command()
+def nginx(
+    listen: Listen = "127.0.0.1:9472",
+    failure_mode: Mode = "last_state",
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Answer auth_request, and anybody else: /check says 204 or 403 about a request's X-Stillwatch-* headers."""
+    client = _client(config, bootstrap, prefix, mode=failure_mode)
+    _serve(client, None, make_app(client), listen)
+
+
+@enforce.command("ext-authz")
+def ext_authz(
+    listen: Listen = "127.0.0.1:9473",
+    failure_mode: Mode = "last_state",
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Answer Envoy's external authorization over gRPC."""
+    client = _client(config, bootstrap, prefix, mode=failure_mode)
+    try:
+        server, port = make_server(client, address=listen)
+    except RuntimeError as wrong:
+        raise fail(f"--listen {listen}: {wrong}", code=EXIT_INFRASTRUCTURE) from wrong
+    with _until_told(client) as told:
+        server.start()
+        typer.echo(f"listening: port {port}", err=True)
+        told.wait()
+        server.stop(grace=1).wait()
+
+
+def _serve(client: DecisionClient, pusher: Pusher | None, app: web.Application, listen: str) -> None:
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit():
+        raise fail(f"--listen {listen!r}: expected HOST:PORT", code=EXIT_USAGE)
+
+    async def serve(told: threading.Event) -> None:
+        async with _listening(app, host, int(port)) as address:
+            typer.echo(f"listening: {address}", err=True)
+            await asyncio.to_thread(told.wait)
+
+    with _until_told(client, pusher) as told:
+        try:
+            asyncio.run(serve(told))
+        except OSError as wrong:
+            raise fail(f"--listen {listen}: {wrong.strerror or wrong}", code=EXIT_INFRASTRUCTURE) from wrong
+
+
+@asynccontextmanager
+async def _listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        yield "{}:{}".format(*runner.addresses[0][:2])
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,1 @@
+"""What consumes decisions: the table of leases, the client that follows the topic, and the adapters."""

@@ -1,0 +1,147 @@
+"""Keep a copy of the leases elsewhere: told of each change, made anew after it was away.
+
+Purpose: the loop between a `DecisionClient` and a copy such as Redis, a webhook or a file.
+Invariants: a copy that fails never stops the loop and never loses an order: what was not
+taken stays due, as the truth of the moment when it is tried again. After any failure the
+copy is reconciled before orders go on, because it may have been restarted empty, or hold
+what we think that it does not.
+Limits: one thread; `IDLE_S` between looks. Back-off grows to `BACK_OFF_S_MAX`.
+"""
+
+import logging
+import queue
+import random
+import threading
+from typing import Final, Protocol
+
+import msgspec
+import orjson
+
+from detector.enforce.client import DecisionClient, now_ms
+from detector.enforce.leases import CONTROL_KEY
+from detector.enforce.transitions import Key, Transition, Transitions
+
+log = logging.getLogger("stillwatch.enforce")
+
+IDLE_S: Final = 0.05
+BATCH: Final = 1_000
+BACK_OFF_S: Final = 0.2
+BACK_OFF_S_MAX: Final = 30.0
+
+
+class CopyError(Exception):
+    """The copy did not take it: it is away, slow, or refuses. Holds no secret and no identifier."""
+
+
+class Copy(Protocol):
+    """Where leases are held a second time."""
+
+    def reconcile(self, wanted: set[Key]) -> None:
+        """Drop whatever of ours is held beyond `wanted`. Raises `CopyError`."""
+
+    def take(self, transitions: list[Transition], enforcement: str) -> None:
+        """Apply all or raise `CopyError`; to apply one twice is harmless."""
+
+
+class PushStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How the copy stands."""
+
+    in_step: bool
+    held: int
+    taken: int
+    failures: int
+    error: str
+
+
+class Pusher:
+    """One copy's loop."""
+
+    def __init__(self, client: DecisionClient, copy: Copy) -> None:
+        """`client.changed` is taken over; start the client after this."""
+        self.client, self.copy = client, copy
+        self.taken = self.failures = 0
+        self.error = ""
+        self._touched: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        client.changed = self._touch
+        self._told = Transitions(client.table)
+        self._enforcement = client.table.enforcement
+        self._reconciled = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="stillwatch-push", daemon=True)
+
+    def start(self) -> None:
+        """Begin, once the client is ready: a table half loaded would take leases back."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop; the copy stays as it is, its entries end by themselves."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def status(self) -> PushStatus:
+        """How the copy stands."""
+        return PushStatus(
+            in_step=self._reconciled and not self.error,
+            held=self._told.shown,
+            taken=self.taken,
+            failures=self.failures,
+            error=self.error,
+        )
+
+    def _touch(self, key: bytes, value: bytes | None) -> None:
+        del value
+        self._touched.put(key)
+
+    def _run(self) -> None:
+        wait_s = BACK_OFF_S
+        while not self._stop.is_set():
+            if not self.client.ready.wait(IDLE_S):
+                continue
+            try:
+                busy = self._step()
+            except CopyError as wrong:
+                if not self.error:
+                    log.warning("the copy does not take decisions: %s", wrong)
+                self.failures, self.error, self._reconciled = self.failures + 1, str(wrong), False
+                self._stop.wait(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, keeps no secret
+                wait_s = min(wait_s * 2, BACK_OFF_S_MAX)
+                continue
+            wait_s, self.error = BACK_OFF_S, ""
+            if not busy:
+                self._stop.wait(IDLE_S)
+
+    def _step(self) -> bool:
+        """Bring the copy up to this moment; returns whether there may be more."""
+        if self.client.table is not self._told.table:
+            self._told.follow(self.client.table)
+        self._drain()
+        enforcement = self.client.table.enforcement
+        if enforcement != self._enforcement:
+            self._enforcement = enforcement
+            self._told.touch_all()
+        now = now_ms()
+        if not self._reconciled:
+            self._told.forget()
+            self.copy.reconcile({t.key for t in self._told.due(now_ms=now) if t.lease is not None})
+            self._reconciled = True
+            self.copy.take([], enforcement)
+        made = self._told.due(now_ms=now)[:BATCH]
+        if made:
+            self.copy.take(made, enforcement)
+            for transition in made:
+                self._told.delivered(transition)
+            self.taken += len(made)
+        return len(made) == BATCH
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                key = self._touched.get_nowait()
+            except queue.Empty:
+                return
+            if key == CONTROL_KEY:
+                self._told.touch_all()
+                continue
+            tenant, scope, value = orjson.loads(key)
+            self._told.touch((tenant, scope, value))
