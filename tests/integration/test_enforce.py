@@ -1,0 +1,113 @@
+"""Enforcers follow decisions on a real Kafka, which goes away and comes back."""
+
+import gc
+import logging
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+from kafka import KafkaProducer
+
+from detector.config import Settings
+from detector.enforce.client import DecisionClient, now_ms
+from detector.enforce.leases import CONTROL_KEY
+from detector.records import Decision, decision_key, encode
+from detector.runtime.kafka.broker import Broker
+from detector.runtime.kafka.connection import Connection
+from detector.runtime.kafka.topics import create_topics
+from tests.integration.live import configuration, environment, wait_until
+from tests.unit.leasing import HOUR, decision
+
+
+def current(value: str = "a-1", **more: object) -> Decision:
+    now = now_ms()
+    return decision(value, **{"issued_at": now, "effective_at": now, "expires_at": now + HOUR, **more})
+
+
+def publish(connection: Connection, *made: Decision, control: bytes | None = None) -> None:
+    producer = KafkaProducer(bootstrap_servers=connection.bootstrap)
+    for d in made:
+        key = decision_key(tenant=d.tenant, scope=d.scope, value=d.value)
+        producer.send(connection.topic("decisions"), key=key, value=encode(d))
+    if control is not None:
+        producer.send(connection.topic("decisions"), key=CONTROL_KEY, value=control)
+    producer.flush()
+    producer.close()
+
+
+def contained(client: DecisionClient, account: str = "a-1") -> bool:
+    lease = client.lookup({"account": account})
+    return lease is not None and lease.action == "challenge"
+
+
+@pytest.fixture
+def collected(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """What kafka-python leaves to the garbage collection, and in its log: the sockets of connections that failed."""
+    caplog.set_level(logging.CRITICAL + 1, logger="kafka")
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.mark.usefixtures("collected")
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_client_keeps_each_lease_to_its_end_while_the_brokers_are_away(tmp_path: Path, kafka: str) -> None:
+    assert kafka  # the jars are there
+    with Broker(tmp_path / "broker") as broker:
+        connection = Connection(bootstrap=broker.bootstrap)
+        create_topics(connection, Settings())
+        ends_ms = now_ms() + 5_000
+        publish(connection, current(), current("a-2", expires_at=ends_ms), current("a-3", seq=1))
+        client = DecisionClient(connection)
+        assert client.start(timeout_s=60)
+        try:
+            assert [contained(client, a) for a in ("a-1", "a-2", "a-3", "a-4")] == [True, True, True, False]
+            broker.kill()
+            wait_until(lambda: not client.status().connected, what="that the client notices")
+            assert client.ready.is_set()
+            wait_until(lambda: not contained(client, "a-2"), what="the end of a lease")
+            assert now_ms() >= ends_ms
+            assert contained(client)
+            broker.start()
+            publish(connection, current(seq=2, state="revoked"), current("a-4"))
+            wait_until(lambda: contained(client, "a-4"), what="a decision after the outage")
+            assert not contained(client)
+            assert contained(client, "a-3")
+        finally:
+            client.stop()
+
+
+def test_the_verb_keeps_a_file_in_step_and_obeys_the_kill_switch(
+    installation: Callable[..., Connection], tmp_path: Path
+) -> None:
+    connection = installation()
+    publish(connection, current(), current("shadow", mode="shadow", action="observe"))
+    path = tmp_path / "leases.jsonl"
+
+    def held() -> list[str]:
+        lines = path.read_bytes().splitlines() if path.exists() else [b"{}"]
+        return [orjson.loads(line)["value"] for line in lines[1:]]
+
+    config = configuration(connection, tmp_path)
+    command = [sys.executable, "-m", "detector", "enforce", "file", str(path), "--config", str(config)]
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: held() == ["a-1"], what="the file")
+        publish(connection, current("a-2"))
+        wait_until(lambda: held() == ["a-1", "a-2"], what="the next decision")
+        publish(connection, control=b'{"enforcement":"off","since":0,"by":"kim","reason":"drill"}')
+        wait_until(lambda: held() == [], what="the kill switch")
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=15)
+    finally:
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, said
+    assert "in step" in said
