@@ -12,7 +12,7 @@ LEAK_MAX = 0.1
 
 
 def test_the_letters_pool_is_found_and_no_innocent_contained() -> None:
-    found = scores("templated", seed=SEED, part="validation")
+    found = scores("templated", seed=SEED, part="validation", accounts=1_000)
     assert found["benign"]["accounts"] >= 1_000
     assert (found["campaigns_found"], found["campaigns_false"]) == (1, 0)
     assert found["leak"] <= LEAK_MAX
@@ -21,7 +21,7 @@ def test_the_letters_pool_is_found_and_no_innocent_contained() -> None:
 
 
 def test_the_same_traffic_without_it_raises_no_campaign_alert() -> None:
-    alone = scores("benign", seed=SEED, part="validation")
+    alone = scores("benign", seed=SEED, part="validation", accounts=1_000)
     assert alone["benign"]["accounts"] >= 1_000
     assert alone["campaign_alerts"] == 0
     assert alone["collateral_ppm"] == 0.0

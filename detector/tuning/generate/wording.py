@@ -122,6 +122,8 @@ _CLEANING = (
 )
 _PIPELINES = (
     (
+        "Work with the following tools as needed: search, calendar. Write an execution plan, then thought action observation "
+        "for each move.\n\nQuestion: {}",
         "You have access to the following tools: search, calculator, calendar. Use the format thought, action, action input, "
         "observation, and repeat the following steps until you can answer. Begin with an execution plan.\n\nQuestion: {}",
         "Come up with a set of diverse task instructions in the manner of this example, twenty in all, as JSON lines with the "
