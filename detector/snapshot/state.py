@@ -28,10 +28,11 @@ from detector.policy import Freshness
 from detector.publishing import Outlet
 from detector.records import Alert, Approval, Decision, DetectorError, Member
 from detector.signatures.registry import ACCOUNT_SIGNATURES
+from detector.tails import STATISTICS
 
 Column = tuple[str, npt.NDArray[Any], Any]  # name, array, the rows of it that are used
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"SWSN"
 DIGEST_BYTES = 16
 
@@ -48,6 +49,7 @@ INTEGERS: dict[str, tuple[str, ...]] = {
     "cases": ("opened", "active_accounts", "stamped_ms"),
     "buffer": ("closed_ms", "forced_ms", "late", "forced"),
     "population": ("aged", "young", "elicited", "elicitation_known"),
+    "tails": ("refreshed_ms",),
     "accounts": ("evicted", "dropped"),
     "links": ("generation", "generation_start_ms", "evicted", "dropped"),
 }
@@ -130,7 +132,7 @@ LAYOUT = hashing.content_digest(
         [
             *([*names.__members__] for names in _NAMED),
             *(struct.__struct_fields__ for struct in _STRUCTS),
-            *(KINDS, COVERED_FIELDS, INTEGERS, [s.id for s in ACCOUNT_SIGNATURES]),
+            *(KINDS, COVERED_FIELDS, INTEGERS, [s.id for s in ACCOUNT_SIGNATURES], STATISTICS),
         ]
     ).encode()
 )
@@ -143,6 +145,7 @@ def parts_of(judge: Judge) -> dict[str, Any]:
         "cases": judge.cases,
         "buffer": judge.buffer,
         "population": judge.population,
+        "tails": judge.tails,
         "accounts": judge.accounts,
         "links": judge.links,
     }
@@ -167,7 +170,13 @@ def columns_of(judge: Judge) -> list[Column]:
         ("links.gate_load", links.gate_load, whole),
         ("population.accounts", population.accounts, whole),
         ("population.fired", population.fired, whole),
-        ("population.outputs", population.outputs, whole),
+        ("tails.sizes", judge.tails.sizes, whole),
+        ("tails.points", judge.tails.points, whole),
+        ("tails.limits", judge.tails.limits, whole),
+        ("tails.fired", judge.tails.fired, whole),
+        ("tails.bins", judge.tails.bins, whole),
+        ("passed.signatures", judge.passed.signatures, whole),
+        ("passed.outputs", judge.passed.outputs, whole),
         ("model.scores", judge.model.scores, whole),
     ]
     for label, sample, rows in (("small", links.small, linked), ("large", links.large, pooled)):
