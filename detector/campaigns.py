@@ -242,8 +242,7 @@ def found(
     rows = sampled(links, pool, accounts)[0]
     profiled = int(p[P.KIND]) in PROFILED
     if profiled:
-        ranks, _, conjunct = tails.rank(accounts, rows)
-        rows, ranks = rows[conjunct], ranks[conjunct]
+        rows, ranks = profiles.core_of(tails, accounts, rows, evidence)
     programs, counts = np.unique(accounts.stats[rows, A.PROGRAM].view(np.uint64), return_counts=True)
     enough = (counts >= max(2, PROGRAM_SHARE_MIN * rows.size)) & (programs != 0)
     return Campaign(

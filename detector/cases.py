@@ -135,12 +135,10 @@ class Cases:
         judged = accused.judged
         homes = campaigns.homes_of(accused.pool, self.links, self.accounts)
         home = self.campaigns.get(int(p[P.CAMPAIGN]) or (homes[0] if homes else 0))
-        if home is None:
-            if kind not in FOUNDING_KINDS or not judged.cross_account:
-                return
+        if home is None and kind in FOUNDING_KINDS and judged.cross_account:
             home = self._found(accused, end_ms)
-            if home is None:
-                return
+        if home is None:
+            return
         if kind in PROGRAM_KINDS and not home.profile:
             return
         if home.closed:

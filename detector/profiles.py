@@ -2,6 +2,7 @@
 
 Purpose: the second stage of membership. A pool of one client program holds innocents too, so
 carrying its link makes nobody a member: an account must also behave as the core does.
+The core are the sampled accounts that show at least half of the habits that accuse the pool.
 Invariants: a profile is integers, learnt from the core's ranks and the reference's; an account
 is weighed by the ratio of both, each statistic capped, and the sum halved, because the
 statistics go together.
@@ -13,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.accounts import A, AccountTable
+from detector.records import Evidence
+from detector.signatures.registry import ACCOUNT_SIGNATURES
 from detector.tails import BINS, COUNT, Tails, bins_of
 
 I64 = npt.NDArray[np.int64]
@@ -23,7 +26,6 @@ CAP = 2 * UNIT  # no statistic says more than e^2 either way
 # Twenty to one that an account of the pool is of the core and not of the rest.
 MEMBER = 3 * UNIT
 PRIOR = 4.0  # so many accounts of the reference are mixed into the core, so that a rare bin is not an impossible one
-CORE_MIN = 6
 VETO_SHARE = 0.9
 
 
@@ -50,10 +52,13 @@ def fits(profile: list[list[int]], tails: Tails, accounts: AccountTable, rows: I
     return judged & (scores(profile, ranks) >= MEMBER)
 
 
-def core_of(tails: Tails, accounts: AccountTable, rows: I64) -> I64:
-    """The ranks of those of a pool's accounts whose conjunction fires."""
-    ranks, _, conjunct = tails.rank(accounts, rows)
-    return ranks[conjunct]
+def core_of(tails: Tails, accounts: AccountTable, rows: I64, evidence: tuple[Evidence, ...]) -> tuple[I64, I64]:
+    """Pick those of a pool's accounts that fire at least half of what accuses the pool; returns rows and ranks."""
+    accusing = {e.signature for e in evidence if e.counted and e.log_odds > 0}
+    bits = sum(1 << bit for bit, signature in enumerate(ACCOUNT_SIGNATURES) if signature.id in accusing)
+    ranks, judged, _ = tails.rank(accounts, rows)
+    core = judged & (2 * np.bitwise_count(accounts.stats[rows, A.FIRED] & bits) >= bits.bit_count())
+    return rows[core], ranks[core]
 
 
 def bare(accounts: AccountTable, rows: I64) -> bool:

@@ -36,5 +36,5 @@ SIGNATURE = Signature(
     version=1,
     cross_account=False,
     judge=judge,
-    log_odds_max=4.0,
+    log_odds_max=5.0,
 )

@@ -38,5 +38,4 @@ SIGNATURE = Signature(
     cross_account=True,
     judge=judge,
     log_odds_max=5.0,
-    by_reference=True,
 )

@@ -37,5 +37,4 @@ SIGNATURE = Signature(
     cross_account=True,
     judge=judge,
     log_odds_max=4.0,
-    by_reference=True,
 )

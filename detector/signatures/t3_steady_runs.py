@@ -26,7 +26,9 @@ from detector.signatures.contract import (
 def judge(view: AccountView) -> Answer:
     """Fire where what is sent, what is taken and the pace lie out together."""
     facts = {"pace_rank": FactColumn(view.paced_rank, "share of innocents", view.conjunction_limit)}
-    return Answer(fires_or_quiet(view.conjunction > 0, judged=np.isfinite(view.conjunction)), facts)
+    return Answer(
+        fires_or_quiet(view.conjunction > 0, judged=np.isfinite(view.conjunction) & (view.requests > 0)), facts
+    )
 
 
 SIGNATURE = Signature(

@@ -32,7 +32,7 @@ def test_quiet_on_a_red_team_among_the_customers_of_a_program() -> None:
 
 
 def test_cannot_judge_on_a_few_or_without_texts() -> None:
-    assert judge(SIGNATURE, **MANY | {"requests": REQUESTS_MIN - 1}) == 0.0
+    assert judge(SIGNATURE, **MANY | {"requests": REQUESTS_MIN - 1, "refused": REQUESTS_MIN - 1}) == 0.0
     assert judge(SIGNATURE, **MANY | {"texts": 0.0}) == 0.0
     assert judge(SIGNATURE, **MANY | {"prompts_distinct_lower": NAN}) == -1.0
 
