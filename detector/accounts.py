@@ -81,23 +81,45 @@ class A(IntEnum):
     RUN_GAPS = 40  # gaps within a session
     LOG_RUN = 41
     LOG_RUN_SQ = 42
+    LOG_OUT_SQ = 43
+    MARKED = 44  # prompts that begin lower-case, ask, greet, thank or say "I": marks of people
+    VERB_FIRST = 45
+    REFUSED = 46
+    LOGPROBS = 47
+    TINY = 48  # answers of one token at most, of requests that did not fail
+    HOURS_ACTIVE = 49  # calendar hours with a request
+    SYSTEM = 50  # majority vote over system prompts, 0 for none
+    SYSTEM_VOTES = 51
+    SYSTEM_LAST = 52
+    SYSTEM_SWITCHES = 53
+    SUBNET_LAST = 54
+    SUBNET_SWITCHES = 55
+    PROGRAM_LAST = 56
+    PROGRAM_SWITCHES = 57
+    ECHOED = 58  # requests that present a reasoning signature
+    HANDED = 59  # of them, one that another organisation was issued
+    RETURNED = 60  # requests whose text was answered to another organisation of the same program
 
 
-ACCOUNT_COLUMNS = 43
+ACCOUNT_COLUMNS = 61
 # Numba reads plain integers, not enum members.
 (
     _ORG, _TIER, _CREATED, _FIRST, _LAST, _REQUESTS, _LOG_IN, _LOG_IN_SQ, _LOG_OUT, _LOG_GAP, _LOG_GAP_SQ,
     _TURN_KNOWN, _SINGLE, _ELICITATION_KNOWN, _ELICITED, _STYLE_KNOWN, _LOWER, _TOOLS_KNOWN, _TOOLS, _FINISH_KNOWN,
     _CAPPED, _HOURS, _HOUR, _HOUR_COUNT, _HOUR_PEAK, _PROGRAM, _PROGRAM_VOTES, _PAYMENT, _FIRED, _MODEL_SCORE,
     _FIRST_HOUR_COUNT, _TEXTS, _CAMPAIGN, _TOUCHED, _SHARED, _SESSIONS, _HITS, _HIT_FIRST, _HIT_OF, _RENEW_MS,
-    _RUN_GAPS, _LOG_RUN, _LOG_RUN_SQ,
+    _RUN_GAPS, _LOG_RUN, _LOG_RUN_SQ, _LOG_OUT_SQ, _MARKED, _VERB_FIRST, _REFUSED, _LOGPROBS, _TINY, _HOURS_ACTIVE,
+    _SYSTEM, _SYSTEM_VOTES, _SYSTEM_LAST, _SYSTEM_SWITCHES, _SUBNET_LAST, _SUBNET_SWITCHES, _PROGRAM_LAST,
+    _PROGRAM_SWITCHES, _ECHOED, _HANDED, _RETURNED,
 ) = (int(a) for a in A)  # fmt: skip
 (_TIME, _INGEST, _N_CREATED, _N_INPUT, _N_OUTPUT, _N_REASONING, _MAX_TOKENS, _TURN, _CHARS, _OUT_CHARS, _N_COST, _FLAGS,
  _FIELDS) = (int(n) for n in NUM)  # fmt: skip
 _I_ACCOUNT, _I_ORG, _I_PROMPT = int(ID.ACCOUNT), int(ID.ORG), int(ID.PROMPT)
-_I_PAYMENT, _I_TEMPLATE, _I_PROGRAM = (
-    int(ID.PAYMENT), int(ID.TEMPLATE), int(ID.PROGRAM),
+_I_PAYMENT, _I_TEMPLATE, _I_PROGRAM, _I_SYSTEM, _I_SUBNET, _I_ECHO, _I_HANDOFF, _I_RETURN = (
+    int(ID.PAYMENT), int(ID.TEMPLATE), int(ID.PROGRAM), int(ID.SYSTEM), int(ID.SUBNET), int(ID.ECHO), int(ID.HANDOFF),
+    int(ID.RETURN),
 )  # fmt: skip
+_ERROR = int(Flag.ERROR)
 _TIER_SHIFT = TIER_SHIFT
 _COUNTED = np.array(
     [
@@ -109,6 +131,10 @@ _COUNTED = np.array(
         [int(Flag.TOOLS), _TOOLS],
         [int(Flag.FINISH_KNOWN), _FINISH_KNOWN],
         [int(Flag.CAPPED), _CAPPED],
+        [int(Flag.LOWER_START | Flag.QUESTION | Flag.CONVERSATIONAL), _MARKED],
+        [int(Flag.VERB_FIRST), _VERB_FIRST],
+        [int(Flag.REFUSED), _REFUSED],
+        [int(Flag.LOGPROBS), _LOGPROBS],
     ],
     np.int64,
 )
@@ -153,6 +179,7 @@ def _pace(s, time):  # type: ignore[no-untyped-def]
     if hour != s[_HOUR]:
         s[_HOUR] = hour
         s[_HOUR_COUNT] = 0
+        s[_HOURS_ACTIVE] += 1
     s[_HOUR_COUNT] += 1
     s[_HOUR_PEAK] = max(s[_HOUR_PEAK], s[_HOUR_COUNT])
     s[_FIRST_HOUR_COUNT] += time - s[_FIRST] < HOUR_MS
@@ -171,11 +198,28 @@ def _measure(s, row, counted):  # type: ignore[no-untyped-def]
     s[_LOG_IN] += log_in
     s[_LOG_IN_SQ] += log_in * log_in
     s[_LOG_OUT] += log_out
+    s[_LOG_OUT_SQ] += log_out * log_out
+    s[_TINY] += 0 <= row[_N_OUTPUT] <= 1 and flags & _ERROR == 0
     if row[_TURN] >= 0:
         s[_TURN_KNOWN] += 1
         s[_SINGLE] += row[_TURN] == 0
     for f in range(counted.shape[0]):
         s[counted[f, 1]] += (flags & counted[f, 0]) != 0
+
+
+@kernel
+def _settle(s, value, held, votes):  # type: ignore[no-untyped-def]
+    """Let an event vote for its value: what more than half of an account's events show ends up in `held`."""
+    if s[votes] == 0:
+        s[held] = value
+    s[votes] += 1 if value == s[held] else -1
+
+
+@kernel
+def _switch(s, value, last, switches):  # type: ignore[no-untyped-def]
+    """Count how often a value differs from the one before."""
+    s[switches] += value != s[last] and s[_REQUESTS] > 1
+    s[last] = value
 
 
 @numba.njit(cache=True)
@@ -195,10 +239,14 @@ def fold(rows, ids, numbers, counted, stats, prompts, t_keys, t_counts, t_errors
         _measure(s, numbers[i], counted)
         org = ids[i, _I_ORG]
         s[_ORG] = np.int64(org if org != 0 else ids[i, _I_ACCOUNT])
-        program = np.int64(ids[i, _I_PROGRAM])
-        if s[_PROGRAM_VOTES] == 0:
-            s[_PROGRAM] = program
-        s[_PROGRAM_VOTES] += 1 if program == s[_PROGRAM] else -1
+        _settle(s, np.int64(ids[i, _I_PROGRAM]), _PROGRAM, _PROGRAM_VOTES)
+        _settle(s, np.int64(ids[i, _I_SYSTEM]), _SYSTEM, _SYSTEM_VOTES)
+        _switch(s, np.int64(ids[i, _I_PROGRAM]), _PROGRAM_LAST, _PROGRAM_SWITCHES)
+        _switch(s, np.int64(ids[i, _I_SYSTEM]), _SYSTEM_LAST, _SYSTEM_SWITCHES)
+        _switch(s, np.int64(ids[i, _I_SUBNET]), _SUBNET_LAST, _SUBNET_SWITCHES)
+        s[_ECHOED] += ids[i, _I_ECHO] != 0
+        s[_HANDED] += ids[i, _I_HANDOFF] != 0
+        s[_RETURNED] += ids[i, _I_RETURN] != 0
         if ids[i, _I_PAYMENT] != 0:
             s[_PAYMENT] = np.int64(ids[i, _I_PAYMENT])
         if ids[i, _I_PROMPT] != 0:

@@ -18,13 +18,14 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from detector import hashing
+from detector import hashing, profiles
 from detector.accounts import A, AccountTable
 from detector.frames import ID, NUM, Flag
-from detector.link_columns import L, P
+from detector.link_columns import KINDS, PROGRAM_KINDS, L, P
 from detector.links import LinkTable
 from detector.panes import Pane
 from detector.records import Evidence, Verdict
+from detector.tails import Tails
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -55,6 +56,8 @@ _REQUESTS, _CAMPAIGN, _HITS, _HIT_FIRST, _HIT_OF, _RENEW = (
     int(a) for a in (A.REQUESTS, A.CAMPAIGN, A.HITS, A.HIT_FIRST, A.HIT_OF, A.RENEW_MS)
 )
 NOT_DUE = 1 << 62
+# Links of these kinds name a client program, which innocents use as well.
+PROFILED = frozenset(KINDS.index(kind) for kind in PROGRAM_KINDS)
 
 
 class Joined(msgspec.Struct):
@@ -77,6 +80,8 @@ class Campaign(msgspec.Struct):
     programs: list[int]
     single_turn: bool
     no_tools: bool
+    profile: list[list[int]]  # of the core, where the links alone make nobody a member; else empty
+    no_system: bool
     requests: int
     output_tokens: int
     reasoning_tokens: int
@@ -132,7 +137,9 @@ def shared_text(rows, columns, stats, accounts, account_stats, shared):  # type:
 
 
 @numba.njit(cache=True)
-def _follow(account_rows, ids, numbers, matched, number, programs, single, no_tools, now_ms, stats, sums, joined, due):  # type: ignore[no-untyped-def]
+def _follow(  # type: ignore[no-untyped-def]
+    account_rows, ids, numbers, matched, number, programs, single, no_tools, at_once, now_ms, stats, sums, joined, due
+):
     n_joined = 0
     n_due = 0
     for i in range(matched.size):
@@ -164,7 +171,7 @@ def _follow(account_rows, ids, numbers, matched, number, programs, single, no_to
                 s[_RENEW] = NOT_DUE
                 due[n_due] = row
                 n_due += 1
-        elif s[_HITS] >= HITS_MIN and s[_HITS] >= HIT_SHARE_MIN * s[_REQUESTS]:
+        elif at_once and s[_HITS] >= HITS_MIN and s[_HITS] >= HIT_SHARE_MIN * s[_REQUESTS]:
             s[_CAMPAIGN] = number
             s[_RENEW] = NOT_DUE
             joined[n_joined] = row
@@ -185,7 +192,7 @@ def follow(
     sums[1] = campaign.last_ms
     n_joined, n_due = _follow(
         rows, pane.ids, pane.numbers, matched, campaign.number, np.array(campaign.programs, np.uint64),
-        campaign.single_turn, campaign.no_tools, now_ms, accounts.stats, sums, joined, due,
+        campaign.single_turn, campaign.no_tools, not campaign.profile, now_ms, accounts.stats, sums, joined, due,
     )  # fmt: skip
     requests, campaign.last_ms, output, reasoning, cost = sums.tolist()
     campaign.requests += requests
@@ -227,11 +234,15 @@ def found(
     verdict: Verdict,
     evidence: tuple[Evidence, ...],
     contains: bool,
+    tails: Tails,
 ) -> Campaign:
     """Open a campaign on one pool: what most of its sampled accounts have in common is the profile."""
     p = links.pools[pool]
     key = int(links.index.keys[p[P.LINK]])
-    rows = _sampled(links, pool, accounts)[0]
+    rows = sampled(links, pool, accounts)[0]
+    profiled = int(p[P.KIND]) in PROFILED
+    if profiled:
+        rows, ranks = profiles.core_of(tails, accounts, rows, evidence)
     programs, counts = np.unique(accounts.stats[rows, A.PROGRAM].view(np.uint64), return_counts=True)
     enough = (counts >= max(2, PROGRAM_SHARE_MIN * rows.size)) & (programs != 0)
     return Campaign(
@@ -243,6 +254,8 @@ def found(
         programs=[int(x) for x in programs[enough]],
         single_turn=bool(p[P.TURN_KNOWN] > 0 and p[P.SINGLE] >= VETO_SHARE * p[P.TURN_KNOWN]),
         no_tools=bool(p[P.TOOLS_KNOWN] > 0 and p[P.TOOLS] <= (1 - VETO_SHARE) * p[P.TOOLS_KNOWN]),
+        profile=profiles.learn(tails, ranks) if profiled else [],
+        no_system=profiled and profiles.bare(accounts, rows),
         requests=int(p[P.REQUESTS]),
         output_tokens=int(p[P.OUTPUT]),
         reasoning_tokens=int(p[P.REASONING]),
@@ -255,7 +268,7 @@ def found(
     )
 
 
-def _sampled(links: LinkTable, pool: int, accounts: AccountTable) -> tuple[I64, I64]:
+def sampled(links: LinkTable, pool: int, accounts: AccountTable) -> tuple[I64, I64]:
     """The account rows of a pool's sample, by key, and their places in the sample."""
     size = int(links.large.columns.sizes[pool])
     hashes = links.large.columns.hashes[pool, :size]
@@ -264,18 +277,20 @@ def _sampled(links: LinkTable, pool: int, accounts: AccountTable) -> tuple[I64, 
     return rows[rows >= 0], places[rows >= 0]
 
 
-def enlist(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, *, end_ms: int, kind: str) -> I64:
+def enlist(
+    campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, *, tails: Tails, end_ms: int, kind: str
+) -> I64:
     """Add a pool to a campaign's core, count its sampled accounts; returns the rows that became members."""
     link = int(links.pools[pool, P.LINK])
     key = int(links.index.keys[link])
     if len(campaign.core) < CORE_MAX:
         campaign.core[key] = (kind, links.index.name(link) or f"{key:016x}")
     links.pools[pool, P.CAMPAIGN] = campaign.number
-    rows, places = _sampled(links, pool, accounts)
+    rows, places = sampled(links, pool, accounts)
     stats = accounts.stats
     counts = links.large.columns.counts[pool, places].astype(np.int64)
     firsts = links.large.firsts[pool, places]
-    fits = _eligible(campaign, rows, counts, accounts) | (stats[rows, A.CAMPAIGN] == campaign.number)
+    fits = _eligible(campaign, rows, counts, accounts, tails) | (stats[rows, A.CAMPAIGN] == campaign.number)
     rows, counts, firsts = rows[fits], counts[fits], firsts[fits]
     known = stats[rows, A.HIT_OF] != 0
     stats[rows, A.HITS] = np.where(known, np.maximum(stats[rows, A.HITS], counts), counts)
@@ -290,7 +305,7 @@ def enlist(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTab
 
 def homes_of(pool: int, links: LinkTable, accounts: AccountTable) -> list[int]:
     """Campaigns with which enough of a pool's sampled accounts act: the one with most of them first."""
-    rows, _ = _sampled(links, pool, accounts)
+    rows, _ = sampled(links, pool, accounts)
     member, hit = accounts.stats[rows, A.CAMPAIGN], accounts.stats[rows, A.HIT_OF]
     numbers, counts = np.unique(np.where(member > 0, member, hit), return_counts=True)
     size = int(links.large.columns.sizes[pool])
@@ -299,18 +314,36 @@ def homes_of(pool: int, links: LinkTable, accounts: AccountTable) -> list[int]:
     return [int(n) for n in numbers[np.argsort(-counts, kind="stable")]]
 
 
-def founders(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable) -> int:
+def founders(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, *, tails: Tails) -> int:
     """How many of a pool's sampled accounts would be members of a campaign founded on it."""
-    rows, places = _sampled(links, pool, accounts)
-    return int(_eligible(campaign, rows, links.large.columns.counts[pool, places].astype(np.int64), accounts).sum())
+    rows, places = sampled(links, pool, accounts)
+    counts = links.large.columns.counts[pool, places].astype(np.int64)
+    return int(_eligible(campaign, rows, counts, accounts, tails).sum())
 
 
-def _eligible(campaign: Campaign, rows: I64, hits: I64, accounts: AccountTable) -> Bools:
+def review(campaign: Campaign, rows: I64, accounts: AccountTable, tails: Tails, *, now_ms: int) -> I64:
+    """Let those of the touched rows join a profiled campaign that carry its links and behave as its core."""
+    stats = accounts.stats
+    rows = rows[stats[rows, A.HIT_OF] == campaign.number]
+    joined = rows[_eligible(campaign, rows, stats[rows, A.HITS], accounts, tails)]
+    stats[joined, A.CAMPAIGN] = campaign.number
+    stats[joined, A.RENEW_MS] = NOT_DUE
+    enter(campaign, joined, accounts, now_ms=now_ms)
+    return joined
+
+
+def _eligible(campaign: Campaign, rows: I64, hits: I64, accounts: AccountTable, tails: Tails) -> Bools:
     """Hold accounts against the rule of membership; a member of another campaign stays there."""
     stats = accounts.stats
     joins = (stats[rows, A.CAMPAIGN] == 0) & (hits >= HITS_MIN) & (hits >= HIT_SHARE_MIN * stats[rows, A.REQUESTS])
     if campaign.programs:
         joins &= np.isin(stats[rows, A.PROGRAM].view(np.uint64), np.array(campaign.programs, np.uint64))
+    if campaign.profile:
+        joins &= profiles.fits(campaign.profile, tails, accounts, rows)
+        if campaign.no_system:
+            joins &= stats[rows, A.SYSTEM] == 0
+        if campaign.single_turn:
+            joins &= 2 * stats[rows, A.SINGLE] >= stats[rows, A.TURN_KNOWN]
     return joins
 
 
@@ -329,6 +362,9 @@ def absorb(campaign: Campaign, other: Campaign, links: LinkTable, accounts: Acco
     campaign.cost_micro_usd += other.cost_micro_usd
     campaign.members |= other.members
     links.pools[links.pools[:, P.CAMPAIGN] == other.number, P.CAMPAIGN] = campaign.number
+    # What has a profile keeps it: the program alone would take innocents with it.
+    campaign.no_system = campaign.no_system if campaign.profile else other.no_system
+    campaign.profile = campaign.profile or other.profile
     stats = accounts.stats[: accounts.index.used]
     for column in (A.CAMPAIGN, A.HIT_OF):
         stats[stats[:, column] == other.number, column] = campaign.number

@@ -23,7 +23,7 @@ from detector.decision import Cause, Circumstances, Key, Tombstone
 from detector.desk import Desk, Waiting
 from detector.discovery import Accused
 from detector.frames import ID, IDS, LINKS_FIRST, NUM, Entry
-from detector.link_columns import KINDS, TEXT_KINDS, P
+from detector.link_columns import FOUNDING_KINDS, KINDS, PROGRAM_KINDS, P
 from detector.links import LinkTable
 from detector.operators import Command, Control
 from detector.panes import NEVER, Pane
@@ -32,6 +32,7 @@ from detector.population import Population
 from detector.publishing import Outlet
 from detector.recent import Recent
 from detector.records import SAMPLES_MAX, Alert, Coverage, Decision, Member
+from detector.tails import Tails
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -54,12 +55,13 @@ class Cases:
         accounts: AccountTable,
         links: LinkTable,
         population: Population,
+        tails: Tails,
         coverage: Callable[[], Coverage],
     ) -> None:
         """Start with nothing open, over the judge's tables."""
         self.tenant, self.settings, self.coverage = tenant, settings, coverage
         self.config_hash = config_hash(settings)
-        self.accounts, self.links, self.population = accounts, links, population
+        self.accounts, self.links, self.population, self.tails = accounts, links, population, tails
         self.campaigns: dict[int, Campaign] = {}
         self.opened = 0
         self.ledger = decision.Ledger()
@@ -117,21 +119,29 @@ class Cases:
             if joined.size or due.size:
                 self.act(campaign, np.concatenate([joined, due]), pane.end_ms)
 
+    def review(self, rows: I64, end_ms: int) -> None:
+        """Let accounts that were touched join the campaigns whose program they use and whose core they resemble."""
+        for _, campaign in sorted(self.campaigns.items()):
+            if campaign.profile and not campaign.closed:
+                joined = campaigns.review(campaign, rows, self.accounts, self.tails, now_ms=end_ms)
+                self.population.forget(self.accounts, joined)
+                self.act(campaign, joined, end_ms)
+
     # --- accusations -----------------------------------------------------------
 
     def accuse(self, accused: Accused, end_ms: int) -> None:
-        """Let an accused pool join the campaign of its members, or found one (text pools only)."""
+        """Let an accused pool join the campaign of its members, or found one."""
         p = self.links.pools[accused.pool]
         kind = KINDS[int(p[P.KIND])]
         judged = accused.judged
         homes = campaigns.homes_of(accused.pool, self.links, self.accounts)
         home = self.campaigns.get(int(p[P.CAMPAIGN]) or (homes[0] if homes else 0))
-        if home is None:
-            if kind not in TEXT_KINDS or not judged.cross_account:
-                return
+        if home is None and kind in FOUNDING_KINDS and judged.cross_account:
             home = self._found(accused, end_ms)
-            if home is None:
-                return
+        if home is None:
+            return
+        if kind in PROGRAM_KINDS and not home.profile:
+            return
         if home.closed:
             self.links.pools[accused.pool, P.CAMPAIGN] = home.number
             return
@@ -142,7 +152,9 @@ class Cases:
         if judged.verdict.log_odds > home.verdict.log_odds:
             home.verdict, home.evidence = judged.verdict, judged.evidence
             home.signature_ids = tuple(e.signature for e in judged.evidence if e.counted and e.log_odds > 0)
-        joined = campaigns.enlist(home, accused.pool, self.links, self.accounts, end_ms=end_ms, kind=kind)
+        joined = campaigns.enlist(
+            home, accused.pool, self.links, self.accounts, tails=self.tails, end_ms=end_ms, kind=kind
+        )
         home.requests = max(home.requests, int(p[P.REQUESTS]))
         self.population.forget(self.accounts, joined)
         if home.revision == 0:
@@ -163,8 +175,12 @@ class Cases:
             verdict=judged.verdict,
             evidence=judged.evidence,
             contains=judged.contains,
+            tails=self.tails,
         )
-        if campaigns.founders(campaign, accused.pool, self.links, self.accounts) < campaigns.FOUNDERS_MIN:
+        if (
+            campaigns.founders(campaign, accused.pool, self.links, self.accounts, tails=self.tails)
+            < campaigns.FOUNDERS_MIN
+        ):
             return None
         self.opened = campaign.number
         self.campaigns[campaign.number] = campaign

@@ -32,6 +32,7 @@ class TableSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     # keys per generation, admit a singleton by accident with (1e6 / 4e6)**2 = 6 %.
     admission_cells: int = 1 << 22
     admission_generation_ms: int = 86_400_000
+    passed_max: int = 1 << 18  # issued signatures and outputs remembered, of each a power of two
     pinned_share_max: float = 0.25
 
 
@@ -104,6 +105,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise ConfigError(f"tables.{name}={getattr(self.tables, name):_} must be at least 1_024")
         if self.tables.admission_cells & (self.tables.admission_cells - 1):
             raise ConfigError(f"tables.admission_cells={self.tables.admission_cells:_} must be a power of two")
+        if self.tables.passed_max < 1 or self.tables.passed_max & (self.tables.passed_max - 1):
+            raise ConfigError(f"tables.passed_max={self.tables.passed_max:_} must be a power of two")
         _check_decision(self.decision)
 
 

@@ -22,10 +22,11 @@ from detector.accounts import A, AccountTable
 from detector.config import Settings
 from detector.link_columns import P
 from detector.links import LinkTable
-from detector.population import JUDGED_BIT, MATURE_REQUESTS, Population, stratum
+from detector.population import JUDGED_BIT, MATURE_REQUESTS, STRATUM_SHIFT, Population, stratum
 from detector.records import Fact
 from detector.signatures.contract import Answer, LinkView, Signature, pooled
 from detector.signatures.registry import ACCOUNT_SIGNATURES, LINK_SIGNATURES, SIGNATURES
+from detector.tails import Tails
 from detector.verdict import COUNTED, Judged, facts_at, weigh
 from detector.views import account_view, link_view
 
@@ -60,17 +61,18 @@ class Accused(NamedTuple):
 def judge_accounts(
     accounts: AccountTable,
     population: Population,
+    tails: Tails,
     model: models.PopulationModel,
     active: frozenset[str],
     *,
     ask: Ask = ask,
-) -> None:
-    """Run the account signatures over touched accounts, refresh the population, feed the model."""
+) -> I64:
+    """Run the account signatures over touched accounts, refresh the population, feed the model; returns their rows."""
     rows = accounts.take_touched()
     rows = rows[accounts.stats[rows, A.REQUESTS] >= MATURE_REQUESTS]
     if rows.size == 0:
-        return
-    view = account_view(accounts, rows, population)
+        return rows
+    view = account_view(accounts, rows, population, tails)
     bits, firing = np.zeros(rows.size, np.int64), np.zeros(rows.size, np.int64)
     for bit, signature in enumerate(ACCOUNT_SIGNATURES):
         if signature.id in active:
@@ -78,7 +80,7 @@ def judge_accounts(
             bits |= ((answer > 0).astype(np.int64) << bit) | ((answer != 0).astype(np.int64) << (JUDGED_BIT + bit))
             firing += (answer > 0) & (signature.maturity in COUNTED)
     # Accounts that entered a new octave of requests, those that fire most first, ties by key.
-    moved = stratum(accounts.stats[rows, A.REQUESTS]) != ((accounts.stats[rows, A.FIRED] >> 20) & 0xFF)
+    moved = stratum(accounts.stats[rows, A.REQUESTS]) != ((accounts.stats[rows, A.FIRED] >> STRATUM_SHIFT) & 0xFF)
     free = accounts.stats[rows, A.CAMPAIGN] == 0
     chosen = np.flatnonzero(moved & free)
     chosen = np.sort(chosen[np.argsort(-firing[chosen], kind="stable")][: models.ROWS_MAX])
@@ -86,6 +88,7 @@ def judge_accounts(
         scores = model.score_then_learn(view, chosen, firing[chosen] <= 1)
         accounts.stats[rows[chosen], A.MODEL_SCORE] = scores
     population.update(accounts, rows, bits)
+    return rows
 
 
 def _answers(view: LinkView, active: frozenset[str], ask: Ask) -> list[tuple[Signature, Answer]]:
@@ -117,6 +120,7 @@ def judge_pools(
     links: LinkTable,
     accounts: AccountTable,
     population: Population,
+    tails: Tails,
     active: frozenset[str],
     settings: Settings,
     *,
@@ -133,7 +137,7 @@ def judge_pools(
     if pools.size == 0:
         return []
     links.pools[pools, P.JUDGED] = links.pools[pools, P.REQUESTS]
-    view = link_view(links, pools, accounts, population, now_ms=now_ms)
+    view = link_view(links, pools, accounts, population, tails, now_ms=now_ms)
     answers = _answers(view, active, ask)
     total, families = _totals(answers, pools.size, settings)
     hot = np.flatnonzero((total >= settings.verdict.threshold) & (families >= settings.verdict.families_min))

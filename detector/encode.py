@@ -73,6 +73,9 @@ _DIGESTED = (
     ("event_id", ID.EVENT, b"event"),
     ("prompt_fp", ID.PROMPT, b"prompt"),
     ("conversation_id", ID.CONVERSATION, b"conversation"),
+    # One kind: a signature is looked for where it was issued.
+    ("reasoning_signature_fp", ID.SIGNATURE, b"signature"),
+    ("reasoning_signature_echo_fp", ID.ECHO, b"signature"),
 )
 _INTEGERS = (
     ("account_created_at", NUM.CREATED),
@@ -265,6 +268,7 @@ def _matrices(batch: EventBatch, ingest_ms: I64 | None, key: bytes) -> tuple[U64
     ids[:, ID.ORG_LINK] = ids[:, ID.ORG]
     _lists(batch.column("anchor_fps"), b"anchor", key, ids[:, ID.ANCHOR : ID.ANCHOR + LIST_WIDTH])
     _lists(batch.column("run_fps"), b"run", key, ids[:, ID.RUN : ID.RUN + LIST_WIDTH])
+    _lists(batch.column("output_run_fps"), b"run", key, ids[:, ID.OUTPUT_RUN : ID.OUTPUT_RUN + LIST_WIDTH])
     numbers[:, NUM.TIME] = _integers(batch.column("event_time"))
     if ingest_ms is not None:
         numbers[:, NUM.INGEST] = ingest_ms

@@ -27,7 +27,7 @@ from detector.vocabulary import OperatorKind
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
-FRAME_VERSION = 1
+FRAME_VERSION = 2
 _MAGIC = b"SWFR"
 OPERATOR_MAGIC = b"SWOF"
 
@@ -48,23 +48,29 @@ class ID(IntEnum):
     PROMPT = 6
     CONVERSATION = 7
     MODEL = 8
+    SIGNATURE = 9  # of the reasoning that was issued
+    ECHO = 10  # of the reasoning that was presented
+    OUTPUT_RUN = 11
     # From here to the end: the digests that are link keys.
-    SUBNET = 9
-    PAYMENT = 10
-    DEVICE = 11
-    SIGNUP_IP = 12
-    EMAIL_DOMAIN = 13
-    ORG_LINK = 14
-    SYSTEM = 15
-    TEMPLATE = 16
-    JA4 = 17
-    PROGRAM = 18
-    COHORT = 19
-    ANCHOR = 20
-    RUN = 28
+    SUBNET = 19
+    PAYMENT = 20
+    DEVICE = 21
+    SIGNUP_IP = 22
+    EMAIL_DOMAIN = 23
+    ORG_LINK = 24
+    SYSTEM = 25
+    TEMPLATE = 26
+    JA4 = 27
+    PROGRAM = 28
+    COHORT = 29
+    ANCHOR = 30
+    RUN = 38
+    # Found by the judge, not by encode: what one organisation got and another shows, by client program.
+    HANDOFF = 46
+    RETURN = 47
 
 
-IDS = 36
+IDS = 48
 LINKS_FIRST = int(ID.SUBNET)
 LIST_WIDTH = 8
 
@@ -152,6 +158,7 @@ COVERED_FIELDS = (
     "output_tokens",
     "output_run_fps",
     "reasoning_signature_fp",
+    "reasoning_signature_echo_fp",
     "logprobs_requested",
 )
 

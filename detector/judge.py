@@ -20,13 +20,15 @@ from detector.frames import COVERED_FIELDS, ID, LINKS_FIRST, NUM, Flag, Frame, O
 from detector.links import LinkTable
 from detector.models import PopulationModel
 from detector.panes import NEVER, Pane, PaneBuffer, Refused
+from detector.passing import Passed
 from detector.population import Population
 from detector.records import Coverage, Member, SignatureOff
 from detector.spill import Store
+from detector.tails import Tails
 
 I64 = npt.NDArray[np.int64]
 
-_USER_TEXT_COLUMNS = np.concatenate([[int(ID.TEMPLATE)], np.arange(int(ID.ANCHOR), LINKS_FIRST + LINK_COLUMNS.size)])
+_USER_TEXT_COLUMNS = np.concatenate([[int(ID.TEMPLATE)], np.arange(int(ID.ANCHOR), int(ID.HANDOFF))])
 _USER_TEXT_COLUMNS -= LINKS_FIRST
 _ELICITATION_KNOWN, _ELICITED = int(Flag.ELICITATION_KNOWN), int(Flag.ELICITED)
 ACTIVE_EVERY_MS = 600_000
@@ -52,6 +54,8 @@ class Judge:
         self.accounts = AccountTable(settings.tables.accounts_max)
         self.links = LinkTable(settings.tables)
         self.population = Population()
+        self.tails = Tails()
+        self.passed = Passed(settings.tables.passed_max)
         self.model = PopulationModel(settings.seed)
         self.cases = Cases(
             tenant,
@@ -59,6 +63,7 @@ class Judge:
             accounts=self.accounts,
             links=self.links,
             population=self.population,
+            tails=self.tails,
             coverage=lambda: self.coverage()[1],
         )
         self.ask = discovery.ask  # the shell may measure around signatures
@@ -191,6 +196,7 @@ class Judge:
 
     def _merge(self, pane: Pane) -> None:
         names, cases = pane.names_of, self.cases
+        self.passed.mark(pane.ids)
         self.links.rotate(pane.end_ms)
         account_rows = self.accounts.admit(
             np.ascontiguousarray(pane.ids[:, ID.ACCOUNT]), names, pinned=cases.pinned_accounts, leaving=self._leaving
@@ -234,9 +240,18 @@ class Judge:
             used = self.accounts.index.used
             self.cases.active_accounts = int((self.accounts.stats[:used, A.LAST] > end_ms - DAY_MS).sum())
         active, _ = self.coverage()
-        discovery.judge_accounts(self.accounts, self.population, self.model, active, ask=self.ask)
+        self.tails.refresh(self.accounts, now_ms=end_ms)
+        touched = discovery.judge_accounts(self.accounts, self.population, self.tails, self.model, active, ask=self.ask)
+        self.cases.review(touched, end_ms)
         for accused in discovery.judge_pools(
-            self.links, self.accounts, self.population, active, self.settings, now_ms=end_ms, ask=self.ask
+            self.links,
+            self.accounts,
+            self.population,
+            self.tails,
+            active,
+            self.settings,
+            now_ms=end_ms,
+            ask=self.ask,
         ):
             self.cases.accuse(accused, end_ms)
         self.cases.close_idle(end_ms)

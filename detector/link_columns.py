@@ -11,7 +11,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from detector.frames import ID, IDS, LINKS_FIRST
+from detector.frames import ID, LINKS_FIRST
 
 SMALL_K = 8
 POOL_K = 128
@@ -31,9 +31,22 @@ KINDS = (
     "cohort",
     "anchor_fp",
     "run_fp",
+    "signature_handoff",
+    "output_return",
 )
+# Who sends, told by settings: what pools accounts that share no text.
+PROGRAM_KINDS = ("program",)
+# What one organisation got and another shows.
+PASSED_KINDS = ("signature_handoff", "output_return")
 TEXT_KINDS = ("system_prompt_fp", "template_fp", "anchor_fp", "run_fp")
-KIND_OF_COLUMN = np.array([min(c - LINKS_FIRST, 11) if c < ID.RUN else 12 for c in range(LINKS_FIRST, IDS)], np.int64)
+FOUNDING_KINDS = TEXT_KINDS + PROGRAM_KINDS + PASSED_KINDS
+KIND_OF_COLUMN = np.array(
+    [c - LINKS_FIRST for c in range(LINKS_FIRST, ID.ANCHOR)]
+    + [KINDS.index("anchor_fp")] * (ID.RUN - ID.ANCHOR)
+    + [KINDS.index("run_fp")] * (ID.HANDOFF - ID.RUN)
+    + [KINDS.index(kind) for kind in PASSED_KINDS],
+    np.int64,
+)
 
 
 class L(IntEnum):

@@ -1,12 +1,11 @@
 """The population: what accounts with as many requests look like, the accused left out.
 
 Purpose: every tail is measured against the accounts' own history: per stratum of
-request count, how many accounts fire each account signature, how many are young, and
-how long outputs are.
+request count, how many accounts fire each account signature, and how many are young.
 Invariants: an account is counted once, under its current stratum and bits; what it
 added is stored in its row, so a change or an accusation subtracts exactly that. All
 counts are integers.
-Limits: `STRATA` octaves of request count, `OUTPUT_BINS` quarter octaves of tokens.
+Limits: `STRATA` octaves of request count.
 Source: stratified empirical tails; leave-one-out at the level of the accused pool.
 """
 
@@ -16,20 +15,15 @@ import numpy.typing as npt
 from detector.accounts import A, AccountTable
 
 I64 = npt.NDArray[np.int64]
-F64 = npt.NDArray[np.float64]
 
 STRATA = 16
-OUTPUT_BINS = 80  # quarter octaves up to 2**20 tokens
-SIGNATURE_BITS = 16
-JUDGED_BIT = 8  # bit b: account signature b fires; bit 8 + b: it could judge the account
+SIGNATURE_BITS = 24
+JUDGED_BIT = 12  # bit b: account signature b fires; bit 12 + b: it could judge the account
 YOUNG_MS = 7 * 86_400_000
 MATURE_REQUESTS = 6
-OUTPUT_TAIL = 0.9
-# A stratum with fewer accounts is judged by the whole population.
-STRATUM_ACCOUNTS_MIN = 50
 
 # Layout of `A.FIRED`: bits of signatures that fire, then what was counted.
-_STRATUM_SHIFT, _BIN_SHIFT = 20, 28
+STRATUM_SHIFT = 24
 _BITS = np.arange(SIGNATURE_BITS)
 _COUNTED, _YOUNG, _AGED = 1 << 40, 1 << 41, 1 << 42
 
@@ -41,7 +35,6 @@ class Population:
         """Start empty."""
         self.accounts: I64 = np.zeros(STRATA, np.int64)
         self.fired: I64 = np.zeros((STRATA, SIGNATURE_BITS), np.int64)
-        self.outputs: I64 = np.zeros((STRATA, OUTPUT_BINS), np.int64)
         self.aged = 0
         self.young = 0
         self.elicited = 0
@@ -51,10 +44,8 @@ class Population:
         states = states[(states & _COUNTED) != 0]
         if states.size == 0:
             return
-        strata = (states >> _STRATUM_SHIFT) & 0xFF
+        strata = (states >> STRATUM_SHIFT) & 0xFF
         self.accounts += sign * np.bincount(strata, minlength=STRATA)
-        cells = strata * OUTPUT_BINS + ((states >> _BIN_SHIFT) & 0xFF)
-        self.outputs += sign * np.bincount(cells, minlength=STRATA * OUTPUT_BINS).reshape(STRATA, OUTPUT_BINS)
         row, bit = np.nonzero((states[:, None] >> _BITS) & 1)
         cells = strata[row] * SIGNATURE_BITS + bit
         self.fired += sign * np.bincount(cells, minlength=STRATA * SIGNATURE_BITS).reshape(STRATA, SIGNATURE_BITS)
@@ -68,10 +59,9 @@ class Population:
         requests = stats[rows, A.REQUESTS]
         mature = (requests >= MATURE_REQUESTS) & (stats[rows, A.CAMPAIGN] == 0)
         strata = stratum(requests)
-        bins = np.minimum(stats[rows, A.LOG_OUT] // np.maximum(requests, 1) // 64, OUTPUT_BINS - 1)
         aged = stats[rows, A.CREATED] >= 0
         young = aged & (stats[rows, A.LAST] - stats[rows, A.CREATED] < YOUNG_MS)
-        states = bits | (strata << _STRATUM_SHIFT) | (bins << _BIN_SHIFT)
+        states = bits | (strata << STRATUM_SHIFT)
         states |= np.where(mature, _COUNTED, 0) | np.where(aged, _AGED, 0) | np.where(young, _YOUNG, 0)
         stats[rows, A.FIRED] = states
         self._count(states, +1)
@@ -80,17 +70,6 @@ class Population:
         """Take accounts out: they are evicted, or accused."""
         self._count(table.stats[rows, A.FIRED], -1)
         table.stats[rows, A.FIRED] &= ~_COUNTED
-
-    def output_tail(self, requests: F64) -> F64:
-        """The ninth decile of mean log output (in octaves) among accounts with as many requests."""
-        whole = self.outputs.sum(axis=0)
-        enough = self.accounts >= STRATUM_ACCOUNTS_MIN
-        table = np.where(enough[:, None], self.outputs, whole[None, :])
-        cumulative = np.cumsum(table, axis=1)
-        limit = np.argmax(cumulative >= np.ceil(OUTPUT_TAIL * cumulative[:, -1:]), axis=1)
-        # The bin's upper edge: an account must lie beyond what the decile holds.
-        tails = np.where(cumulative[:, -1] > 0, (limit + 1) / 4.0, np.inf)
-        return tails[stratum(requests.astype(np.int64))]
 
 
 def stratum(requests: I64) -> I64:

@@ -14,21 +14,24 @@ import numpy.typing as npt
 
 from detector.accounts import A, AccountTable
 from detector.index import find
-from detector.link_columns import KINDS, POOL_K, TEXT_KINDS, P
+from detector.link_columns import KINDS, PASSED_KINDS, POOL_K, PROGRAM_KINDS, TEXT_KINDS, P
 from detector.links import LinkTable
 from detector.population import JUDGED_BIT, MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Population
 from detector.signatures.contract import REGULAR_SESSIONS, AccountView, LinkView, wilson_lower, wilson_upper
 from detector.signatures.registry import ACCOUNT_SIGNATURES
 from detector.sketches import bottom_k, hyperloglog
 from detector.sketches.columns import kernel
+from detector.tails import ONE, OUTPUT, PACED, SENT, TAKEN, Tails
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
 _TEXT_KINDS = np.array([KINDS.index(k) for k in TEXT_KINDS])
+_PROGRAM_KINDS = np.array([KINDS.index(k) for k in (*PROGRAM_KINDS, *PASSED_KINDS)])
 _OCTAVE = 256.0
 DAY_MS = 86_400_000
+LONG_SHARE = 0.1
 SPAN_MIN_MS = 3 * 3_600_000
 # Below four sessions 1/sessions overstates the noise of a rate (who had none is not among the members), and what
 # is left after taking it off looks even whoever they are.
@@ -57,7 +60,7 @@ def _spread(total: F64, squares: F64, count: F64) -> F64:
     return np.sqrt(np.maximum(squares / n - (total / n) ** 2, 0.0)) / _OCTAVE
 
 
-def account_view(table: AccountTable, rows: I64, population: Population) -> AccountView:
+def account_view(table: AccountTable, rows: I64, population: Population, tails: Tails) -> AccountView:
     """Columns of the given account rows."""
     s = table.stats[rows].astype(np.float64)
     requests = s[:, A.REQUESTS]
@@ -65,6 +68,11 @@ def account_view(table: AccountTable, rows: I64, population: Population) -> Acco
     age = np.where(s[:, A.CREATED] >= 0, s[:, A.FIRST] - s[:, A.CREATED], np.nan)
     score = s[:, A.MODEL_SCORE]
     known = max(population.elicitation_known, 1)
+    ranks, judged, conjunct = tails.rank(table, rows)
+
+    def rank(column: int) -> F64:
+        return np.where(judged, ranks[:, column] / ONE, np.nan)
+
     return AccountView(
         requests=requests,
         span_ms=s[:, A.LAST] - s[:, A.FIRST],
@@ -86,9 +94,20 @@ def account_view(table: AccountTable, rows: I64, population: Population) -> Acco
         hours=np.bitwise_count(table.stats[rows, A.HOURS]).astype(np.float64),
         hour_peak=s[:, A.HOUR_PEAK],
         first_hour=s[:, A.FIRST_HOUR_COUNT],
-        output_log_tail=population.output_tail(requests),
+        output_log_tail=tails.limit_of(OUTPUT, table.stats[rows, A.REQUESTS], share=LONG_SHARE),
         elicited_base=population.elicited / known,
         model_score=np.where(score > 0, score / 65_536.0, np.nan),
+        refused=s[:, A.REFUSED],
+        echoed=s[:, A.ECHOED],
+        handed=s[:, A.HANDED],
+        returned=s[:, A.RETURNED],
+        logprobs=s[:, A.LOGPROBS],
+        tiny=s[:, A.TINY],
+        conjunction=np.where(judged, conjunct.astype(np.float64), np.nan),
+        sent_rank=rank(SENT),
+        taken_rank=rank(TAKEN),
+        paced_rank=rank(PACED),
+        conjunction_limit=tails.conjunction_limit(table.stats[rows, A.REQUESTS]),
     )
 
 
@@ -202,11 +221,17 @@ def _summarise(  # type: ignore[no-untyped-def]
         out[_COLLIDE] = agree / max(units * (units - 1), 1)
 
 
-def _firing(population: Population, fired: F64, based: F64, scale: F64) -> dict[str, tuple[F64, F64, F64]]:
+def _firing(
+    population: Population, tails: Tails, fired: F64, based: F64, scale: F64
+) -> dict[str, tuple[F64, F64, F64]]:
     """Firing and judged units of each account signature, and at most what share of accounts outside the pool fire."""
     firing = {}
     for bit, signature in enumerate(ACCOUNT_SIGNATURES):
         judged = fired[:, JUDGED_BIT + bit]
+        if signature.by_reference:
+            fires, judges = (np.full(judged.shape, float(tails.fired[b])) for b in (bit, JUDGED_BIT + bit))
+            firing[signature.id] = (fired[:, bit], judged, wilson_upper(fires, judges))
+            continue
         expected = based[:, bit] / np.maximum(based[:, JUDGED_BIT + bit], 1e-9)
         # Leave the pool out: its members, scaled to the whole pool, are taken from both counts.
         everyone = float(population.fired[:, JUDGED_BIT + bit].sum())
@@ -218,7 +243,9 @@ def _firing(population: Population, fired: F64, based: F64, scale: F64) -> dict[
     return firing
 
 
-def link_view(links: LinkTable, pools: I64, accounts: AccountTable, population: Population, *, now_ms: int) -> LinkView:
+def link_view(
+    links: LinkTable, pools: I64, accounts: AccountTable, population: Population, tails: Tails, *, now_ms: int
+) -> LinkView:
     """Columns of the given pools, judged at `now_ms` (event time, a pane end)."""
     n = pools.size
     p = links.pools[pools].astype(np.float64)
@@ -236,7 +263,6 @@ def link_view(links: LinkTable, pools: I64, accounts: AccountTable, population: 
     crowd = bottom_k.estimate(sizes=column.sizes[pools], thetas=column.thetas[pools])
     orgs, subnets, payments, prompts = (hyperloglog.estimate(r[pools]) for r in links.sketches.values())
     units, members = np.maximum(summary[:, _UNITS], 1.0), np.maximum(summary[:, _MEMBERS], 1.0)
-    total = max(float(live.sum()), 1.0)
     paced = np.maximum(summary[:, _PACED], 1.0)
     variance = summary[:, _RATE_SQ] / paced - (summary[:, _RATE] / paced) ** 2 - summary[:, _NOISE] / paced
     # Leave the pool out here as well; with nobody left the bound is 1, and youth says nothing.
@@ -245,6 +271,7 @@ def link_view(links: LinkTable, pools: I64, accounts: AccountTable, population: 
     return LinkView(
         kind=links.pools[pools, P.KIND],
         is_text=np.isin(links.pools[pools, P.KIND], _TEXT_KINDS),
+        is_program=np.isin(links.pools[pools, P.KIND], _PROGRAM_KINDS),
         requests=p[:, P.REQUESTS],
         span_ms=p[:, P.LAST] - p[:, P.FIRST],
         age_ms=now_ms - links.stats[links.pools[pools, P.LINK], 1].astype(np.float64),
@@ -283,6 +310,6 @@ def link_view(links: LinkTable, pools: I64, accounts: AccountTable, population: 
         elicited_share=wilson_lower(p[:, P.ELICITED], p[:, P.ELICITATION_KNOWN]),
         output_log_mean=p[:, P.LOG_OUT] / np.maximum(p[:, P.REQUESTS], 1.0) / _OCTAVE,
         template_collision=summary[:, _COLLIDE],
-        population=total,
-        fired=_firing(population, fired, based, crowd.value / units),
+        population=max(float(live.sum()), 1.0),
+        fired=_firing(population, tails, fired, based, crowd.value / units),
     )

@@ -38,8 +38,9 @@ SIGNATURE = Signature(
     unit="account",
     needs=("output_tokens",),
     maturity="enforce",
-    version=2,
+    version=3,
     cross_account=False,
     judge=judge,
     log_odds_max=2.5,
+    by_reference=True,
 )

@@ -35,7 +35,7 @@ def judge(view: LinkView) -> Answer:
     """Accuse on the upper bound of the spread of gaps within runs, unless the members' rates are known to differ."""
     error = SIGMAS / np.sqrt(2.0 * np.maximum(view.run_gaps, 1.0))
     upper, lower = view.run_log_sd * (1.0 + error), view.run_log_sd * np.maximum(1.0 - error, 0.0)
-    enough = view.is_text & (view.run_gaps >= GAPS_MIN) & (view.orgs_lower >= ORGS_MIN)
+    enough = (view.is_text | view.is_program) & (view.run_gaps >= GAPS_MIN) & (view.orgs_lower >= ORGS_MIN)
     steady = np.interp(
         np.nan_to_num(upper, nan=USUAL_SD), [STEADY_SD, REGULAR_SD, USUAL_SD], [STEADY_ODDS, REGULAR_ODDS, 0.0]
     )
@@ -57,7 +57,7 @@ SIGNATURE = Signature(
     needs=(),
     needs_any=("template_fp", "anchor_fps", "run_fps", "system_prompt_fp"),
     maturity="enforce",
-    version=1,
+    version=2,
     cross_account=False,
     judge=judge,
     log_odds_max=STEADY_ODDS,

@@ -61,7 +61,13 @@ def judge(view: LinkView) -> Answer:
     balanced = np.minimum(view.born, view.gone) >= BALANCE_MIN * np.maximum(view.born, view.gone)
     dated = view.age_known >= DATED_SHARE_MIN * view.units
     seen = view.span_ms >= np.where(dated, HISTORY_MS, UNDATED_HISTORY_MS)
-    turns = view.is_text & seen & balanced & (view.alive >= UNITS_MIN) & (np.minimum(born, gone) >= TURNOVER_MIN)
+    turns = (
+        (view.is_text | view.is_program)
+        & seen
+        & balanced
+        & (view.alive >= UNITS_MIN)
+        & (np.minimum(born, gone) >= TURNOVER_MIN)
+    )
     weight = np.where(turns, np.maximum(young, TURNOVER_MAX), young)
 
     def share(part: F64, whole: F64) -> F64:
@@ -94,7 +100,7 @@ SIGNATURE = Signature(
     needs=(),
     needs_any=("account_created_at", "template_fp", "anchor_fps", "run_fps", "system_prompt_fp"),
     maturity="enforce",
-    version=2,
+    version=3,
     cross_account=True,
     judge=judge,
     log_odds_max=TURNOVER_MAX,

@@ -41,7 +41,7 @@ def judge(view: LinkView) -> Answer:
         distinct_lower, low=DISTINCT_SHARE_MIN - DISTINCT_SHARE_MARGIN, high=DISTINCT_SHARE_MIN
     )
     uneven = ramp(lower, low=EVEN_SD, high=UNEVEN_SD)
-    log_odds = np.where(enough & view.is_text, LOG_ODDS_MAX * even - UNEVEN_AGAINST * uneven, 0.0)
+    log_odds = np.where(enough & (view.is_text | view.is_program), LOG_ODDS_MAX * even - UNEVEN_AGAINST * uneven, 0.0)
     facts = {
         "rate_spread": FactColumn(view.rate_log_sd, "sd of ln(requests/day)", EVEN_SD, lower=lower, upper=upper),
         "distinct_item_share": FactColumn(
@@ -60,7 +60,7 @@ SIGNATURE = Signature(
     needs=("prompt_fp",),
     needs_any=("template_fp", "anchor_fps", "run_fps", "system_prompt_fp"),
     maturity="enforce",
-    version=2,
+    version=3,
     cross_account=True,
     judge=judge,
     log_odds_max=LOG_ODDS_MAX,

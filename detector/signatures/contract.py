@@ -71,6 +71,18 @@ class AccountView(NamedTuple):
     output_log_tail: F64  # the population's long-output limit in the account's stratum
     elicited_base: float  # the population's share of elicited requests
     model_score: F64  # population model, 0..1, NaN where not scored
+    echoed: F64  # requests that present a reasoning signature
+    handed: F64  # of them, one issued to another organisation
+    returned: F64  # requests with text that was answered to another organisation of the same program
+    refused: F64  # requests that the model or its filter refused
+    logprobs: F64  # requests that asked for token probabilities
+    tiny: F64  # answers of one token at most
+    # Against innocent accounts with as many requests; NaN where there are too few of them.
+    conjunction: F64  # 1: as far out in all three parts together as one innocent in fifty, 0: not
+    sent_rank: F64  # share of innocents whose prompts are as much alike and as bare of conversation
+    taken_rank: F64  # share of innocents with as much output to input, as often in single turns
+    paced_rank: F64  # share of innocents whose runs are as steady
+    conjunction_limit: F64
 
 
 class LinkView(NamedTuple):
@@ -78,6 +90,7 @@ class LinkView(NamedTuple):
 
     kind: I64
     is_text: Bools
+    is_program: Bools  # of one client program: all, or those that show what others got
     requests: F64
     span_ms: F64
     age_ms: F64  # since the log first showed the link
@@ -120,6 +133,23 @@ class LinkView(NamedTuple):
     fired: dict[str, tuple[F64, F64, F64]]
 
 
+# Where a campaign shows a habit, seven of ten members do: between nearly all of a pure pool and the half that
+# is left when half of the traffic is cover.
+CAMPAIGN_RATE = 0.7
+BASE_RATE_MIN = 0.02
+BASE_RATE_MAX = 0.95
+UNITS_MIN = 6.0
+# A third of what tells accounts apart is their application: m customers of one count as 3 m / (m + 2) strangers,
+# never as more than three.
+ALIKE = 1 / 3
+# Of a conjunction of three parts, each alike by a third and rare by itself (0.27, so that together they are 2 %):
+# both members of a pair lie in one part with 0.27^2 + 0.27 * 0.73 / 3, in all with its cube, 0.0026, of which
+# 0.02^2 is chance; the rest over 0.02 * 0.98. An application fixes one of the three, seldom all.
+ALIKE_JOINT = 0.12
+# Eight requests do not fix three statistics well: of accounts that lie in a tail, about half are seen to.
+JOINT_RATE = 0.5
+
+
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
     """The declaration of one signature; its function is `judge`."""
 
@@ -136,6 +166,13 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     needs_any: tuple[str, ...] = ()
     # Account signatures: the share of campaigns that show the habit at all; only at 1.0 does its absence acquit.
     habit_share: float = 0.5
+    # A conjunction over several families is one finding: its log-likelihood ratio is divided among them.
+    spans: int = 1
+    alike: float = ALIKE
+    # The share of a campaign's members that show the habit, where it shows it at all.
+    campaign_rate: float = CAMPAIGN_RATE
+    # Held against the reference of innocents, in which no program counts twice, and not against the whole population.
+    by_reference: bool = False
 
     def missing(self, present: frozenset[str]) -> tuple[str, ...]:
         """List the fields that a log lacks for this signature; empty when it is on."""
@@ -180,17 +217,6 @@ def wilson_upper(hits: F64, trials: F64, *, z: float = 2.0) -> F64:
     return 1.0 - wilson_lower(trials - hits, trials, z=z)
 
 
-# Where a campaign shows a habit, seven of ten members do: between nearly all of a pure pool and the half that
-# is left when half of the traffic is cover.
-CAMPAIGN_RATE = 0.7
-BASE_RATE_MIN = 0.02
-BASE_RATE_MAX = 0.95
-UNITS_MIN = 6.0
-# A third of what tells accounts apart is their application: m customers of one count as 3 m / (m + 2) strangers,
-# never as more than three.
-ALIKE = 1 / 3
-
-
 def fires_or_quiet(fires: Bools, *, judged: Bools) -> F64:
     """Write an account signature's answer: 1 fires, -1 quiet, 0 where it could not judge.
 
@@ -203,7 +229,7 @@ def fires_or_quiet(fires: Bools, *, judged: Bools) -> F64:
 def pooled(signature: Signature, view: LinkView) -> Answer:
     """Turn an account signature's firings over a pool's members into evidence about the pool.
 
-    The log-likelihood ratio of `k` of `m` members firing under `CAMPAIGN_RATE`
+    The log-likelihood ratio of `k` of `m` members firing under the signature's `campaign_rate`
     against the population's own rate (by its upper bound, the pool's members left out),
     with two corrections, and capped at the signature's strength.
 
@@ -224,9 +250,9 @@ def pooled(signature: Signature, view: LinkView) -> Answer:
     k, m, base = view.fired[signature.id]
     known = (m >= UNITS_MIN) & np.isfinite(base)
     p0 = np.clip(np.where(known, base, 1.0), BASE_RATE_MIN, BASE_RATE_MAX)
-    p1 = np.maximum(CAMPAIGN_RATE, p0)
+    p1 = np.maximum(signature.campaign_rate, p0)
     share = np.divide(k, m, out=np.zeros_like(k), where=m > 0)
-    strangers = m / (1.0 + np.maximum(m - 1.0, 0.0) * ALIKE)
+    strangers = m / (1.0 + np.maximum(m - 1.0, 0.0) * signature.alike)
     fires, quiet = np.log(p1 / p0), np.log((1.0 - p0) / (1.0 - p1))
     ratio = strangers * (share * fires - (1.0 - share) * quiet)
     # At this share the two hypotheses explain the pool equally well.
@@ -234,7 +260,7 @@ def pooled(signature: Signature, view: LinkView) -> Answer:
     shown = np.log(signature.habit_share) + ratio
     hidden = np.log(max(1.0 - signature.habit_share, np.finfo(float).tiny))
     floor = -signature.log_odds_max if signature.habit_share >= 1.0 else 0.0
-    evidence = np.clip(np.logaddexp(shown, hidden), floor, signature.log_odds_max)
+    evidence = np.clip(np.logaddexp(shown, hidden) / signature.spans, floor, signature.log_odds_max)
     facts = {
         "members_firing_share": FactColumn(
             value=np.where(m > 0, share, np.nan),

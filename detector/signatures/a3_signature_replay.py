@@ -1,0 +1,41 @@
+"""A3: reasoning signatures presented that were issued to other organisations.
+
+Purpose: a signature vouches for reasoning in one session. Who presents another
+organisation's continues that organisation's conversations: a relay that spreads its users
+over seats, or reasoning replayed to have it explained.
+Misses: sessions pinned to a seat; reasoning stripped before it is sent on.
+Confuses: customers who move to a new organisation in the middle of conversations, and
+gateways that retry elsewhere: their rate is the base rate.
+Limits: shares of the requests that present any, by the lower bound, from four on; what was
+issued long ago is forgotten and counts as the account's own.
+Source: reported replay of thinking signatures in other sessions, in two campaigns.
+"""
+
+import numpy as np
+
+from detector.signatures.contract import AccountView, Answer, FactColumn, Signature, fires_or_quiet, wilson_lower
+
+ECHOED_MIN = 4.0
+HANDED_SHARE_MIN = 0.2
+
+
+def judge(view: AccountView) -> Answer:
+    """Fire where a fifth of what is presented was surely issued to others."""
+    handed = wilson_lower(view.handed, view.echoed)
+    share = np.divide(view.handed, view.echoed, out=np.full(view.echoed.shape, np.nan), where=view.echoed > 0)
+    facts = {"handed_share": FactColumn(share, "share of presented signatures", HANDED_SHARE_MIN, lower=handed)}
+    return Answer(fires_or_quiet(handed >= HANDED_SHARE_MIN, judged=view.echoed >= ECHOED_MIN), facts)
+
+
+SIGNATURE = Signature(
+    id="a3_signature_replay",
+    title="Reasoning that was issued to other organisations",
+    family="identity",
+    unit="account",
+    needs=("reasoning_signature_fp", "reasoning_signature_echo_fp"),
+    maturity="enforce",
+    version=1,
+    cross_account=True,
+    judge=judge,
+    log_odds_max=5.0,
+)

@@ -1,0 +1,88 @@
+"""The reference of innocents, ranks against it, and what a core's profile makes of them."""
+
+import numpy as np
+
+from detector import profiles
+from detector.accounts import A, AccountTable
+from detector.tails import JOINT, ONE, REFRESH_MS, STRATUM_MIN, Tails, reference
+
+ORDINARY, ODD = 60, 12
+
+
+def crowd() -> AccountTable:
+    """Sixty people, each with a client of their own, and twelve alike that behave like a replay."""
+    table = AccountTable(1_024)
+    count = ORDINARY + ODD
+    rng = np.random.default_rng(3)
+    table.index.add(rng.integers(1, 1 << 62, count).astype(np.uint64), [b"account"] * count)
+    stats = table.stats[:count]
+    odd = np.arange(count) >= ORDINARY
+    requests = 40
+    stats[:, A.REQUESTS] = requests
+    stats[:, A.ORG] = np.arange(count) + 1
+    stats[:, A.PROGRAM] = np.where(odd, 7, 100 + np.arange(count))
+    mean = 2_000 + 5 * np.arange(count)
+    spread = np.where(odd, 20, 200 + 4 * np.arange(count))
+    for total, squares, times in ((A.LOG_IN, A.LOG_IN_SQ, requests), (A.LOG_RUN, A.LOG_RUN_SQ, 20)):
+        stats[:, total] = mean * times
+        stats[:, squares] = (mean**2 + spread**2) * times
+    stats[:, A.RUN_GAPS] = 20
+    stats[:, A.LOG_OUT] = stats[:, A.LOG_IN] + np.where(odd, 900, 2 * np.arange(count)) * requests
+    stats[:, A.STYLE_KNOWN], stats[:, A.TURN_KNOWN] = requests, requests
+    stats[:, A.MARKED] = np.where(odd, 0, 10 + np.arange(count) % 20)
+    stats[:, A.SINGLE] = np.where(odd, requests, np.arange(count) % 20)
+    return table
+
+
+def test_of_one_program_one_account_speaks_in_the_reference() -> None:
+    table = crowd()
+    rows = reference(table)
+    assert (table.stats[rows, A.PROGRAM] == 7).sum() == 1
+    assert rows.size == ORDINARY + 1
+
+
+def test_the_accused_are_no_reference() -> None:
+    table = crowd()
+    table.stats[:ORDINARY, A.CAMPAIGN] = 1
+    assert reference(table).size == 1
+
+
+def test_those_that_lie_out_in_every_part_fire_and_the_others_do_not() -> None:
+    table, tails = crowd(), Tails()
+    tails.refresh(table, now_ms=REFRESH_MS)
+    ranks, judged, fires = tails.rank(table, np.arange(ORDINARY + ODD))
+    assert judged.all()
+    assert fires[ORDINARY:].all()
+    assert fires[:ORDINARY].sum() <= 1
+    assert (ranks[ORDINARY:, JOINT] < ONE // 8).all()
+    assert ranks.min() > 0
+
+
+def test_nobody_is_judged_against_too_few_or_before_the_first_reference() -> None:
+    table, tails = crowd(), Tails()
+    rows = np.arange(ORDINARY + ODD)
+    assert not tails.rank(table, rows)[1].any()
+    table.stats[STRATUM_MIN - 2 :, A.REQUESTS] = 1
+    tails.refresh(table, now_ms=REFRESH_MS)
+    assert not tails.rank(table, rows)[1].any()
+
+
+def test_a_reference_lasts_until_it_is_due() -> None:
+    table, tails = crowd(), Tails()
+    tails.refresh(table, now_ms=REFRESH_MS)
+    before = tails.points.copy()
+    table.stats[:, A.LOG_OUT] *= 2
+    tails.refresh(table, now_ms=2 * REFRESH_MS - 1)
+    assert np.array_equal(tails.points, before)
+    tails.refresh(table, now_ms=2 * REFRESH_MS)
+    assert not np.array_equal(tails.points, before)
+
+
+def test_a_profile_tells_the_core_from_the_rest() -> None:
+    table, tails = crowd(), Tails()
+    tails.refresh(table, now_ms=REFRESH_MS)
+    rows = np.arange(ORDINARY + ODD)
+    profile = profiles.learn(tails, tails.rank(table, rows[ORDINARY : ORDINARY + 6])[0])
+    fits = profiles.fits(profile, tails, table, rows)
+    assert fits[ORDINARY:].all()
+    assert not fits[:ORDINARY].any()
