@@ -66,8 +66,7 @@ class Cases:
         self.opened = 0
         self.ledger = decision.Ledger()
         self.desk = Desk()
-        self.freshness = Freshness()
-        self.outlet = Outlet()
+        self.freshness, self.outlet = Freshness(), Outlet()
         self.active_accounts = 0
         self.recent = Recent(RECENT_ROWS_MAX)
         self.outputs: list[Output] = []
