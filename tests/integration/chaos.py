@@ -66,6 +66,7 @@ class Forked:
             "--from-beginning",
             "--roles",
             roles,
+            *("--http", "127.0.0.1:0"),
             *SETTINGS,
         ]
         self.pid = 0
