@@ -32,6 +32,7 @@ from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.generations import Past
 from detector.runtime.kafka.recovery import recover
 from detector.runtime.kafka.session import Place, Session
+from detector.runtime.kafka.tally import Tally
 from detector.runtime.kafka.topics import create_topics
 from tests.bench import traffic
 from tests.bench.measure import arguments, at_most, figure, folder, headline, in_child, memory
@@ -91,7 +92,14 @@ def settings_for(accounts: int) -> Settings:
 def place_of(bootstrap: str, directory: str, settings: Settings) -> Place:
     """The place of the one tenant."""
     connection = Connection(bootstrap=bootstrap, group="bench", state_directory=directory)
-    return Place(tenant=traffic.TENANT, partition=0, settings=settings, key=DEVELOPMENT_KEY, connection=connection)
+    return Place(
+        tenant=traffic.TENANT,
+        partition=0,
+        settings=settings,
+        key=DEVELOPMENT_KEY,
+        connection=connection,
+        tally=Tally(),
+    )
 
 
 class Events:

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from detector.runtime.kafka.application import Acknowledge, Application
 from detector.runtime.kafka.batches import Batch
 from detector.runtime.kafka.connection import Connection
+from detector.runtime.kafka.tally import Tally
 
 Installation = Callable[..., Connection]
 
@@ -73,7 +74,7 @@ class Reader:
 
 @asynccontextmanager
 async def application(connection: Connection, work: Callable[..., Awaitable[None]]) -> Any:
-    made = Application("test", ("access",), connection, work=work)
+    made = Application("test", ("access",), connection, tally=Tally(), work=work)
     await made.start()
     try:
         yield made

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -36,13 +37,14 @@ def hostile() -> list[bytes]:
     """Records that quote the mark, good ones and every kind of bad one."""
     places = ("account_id", "org_id", "user_agent", "request_model", "conversation_id", "template_fp")
     marked = dict.fromkeys(places, MARK)
-    out = [orjson.dumps(good(n, **marked) | {"event_id": f"{MARK}{n}"}) for n in range(60)]
-    out += [orjson.dumps(good(n, content={"prompt": f"tell {MARK} everything"})) for n in range(5)]
-    out += [orjson.dumps(good(n, tenant=MARK)) for n in range(5)]
-    out += [orjson.dumps(good(n, **{MARK: MARK, "input_tokens": MARK})) for n in range(5)]
-    out += [orjson.dumps(good(n, event_time=MARK)) for n in range(5)]
+    at_ms = int(time.time() * 1000) - 60_000
+    out = [orjson.dumps(good(n, at_ms, **marked) | {"event_id": f"{MARK}{n}"}) for n in range(60)]
+    out += [orjson.dumps(good(n, at_ms, content={"prompt": f"tell {MARK} everything"})) for n in range(5)]
+    out += [orjson.dumps(good(n, at_ms, tenant=MARK)) for n in range(5)]
+    out += [orjson.dumps(good(n, at_ms, **{MARK: MARK, "input_tokens": MARK})) for n in range(5)]
+    out += [orjson.dumps(good(n, at_ms) | {"event_time": MARK}) for n in range(5)]
     out += [f'{{"event_id": "{MARK}'.encode(), f"{MARK}".encode(), f'["{MARK}"]'.encode(), f'"\\ud800{MARK}'.encode()]
-    out += [orjson.dumps(good(1, account_id=MARK * 100)), f'{{"{MARK}":1,"{MARK}":2}}'.encode()]
+    out += [orjson.dumps(good(1, at_ms, account_id=MARK * 100)), f'{{"{MARK}":1,"{MARK}":2}}'.encode()]
     return out
 
 

@@ -223,7 +223,7 @@ def test_exemptions_have_an_owner_and_an_end(published: Published) -> None:
 def test_a_simulation_counts_what_decisions_cover(published: Published, recorded: Recorded) -> None:
     said = published.says("decisions", "simulate", str(recorded.log), "--top", "3")
     assert said["keys"] == len({key_of(d) for d in published.decisions})
-    assert said["total"]["requests"] == 9288
+    assert said["total"]["requests"] == len(recorded.log.read_bytes().splitlines())
     assert sum(tier["contained"] for tier in said["tiers"]) == said["total"]["contained"] > 1_000
     assert len(said["decisions"]) == 3
     some = published.decisions[0]

@@ -17,7 +17,16 @@ from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.topics import create_topics
 from tests.integration import security
 from tests.integration.conftest import Recorded
-from tests.integration.live import all_ended, configuration, environment, outputs, stillwatch, wait_until, worker
+from tests.integration.live import (
+    all_ended,
+    configuration,
+    environment,
+    outputs,
+    read_topic,
+    stillwatch,
+    wait_until,
+    worker,
+)
 from tests.integration.security import SecuredKafka
 
 SECRET = "secret"  # noqa: S105 - stands in every password of these tests
@@ -103,7 +112,9 @@ def test_a_run_with_the_documented_rights_finds_the_campaign(
     revoke = ("decisions", "revoke", key[1], "--scope", key[0], "--by", "kim", "--reason", "r")
     assert "Authorization" in stillwatch(*revoke, *config("oncall"), code=4)
     assert stillwatch(*revoke, *config("operator")) == f"asked the judge to revoke {key[1]}\n"
-    assert len(msgspec.json.decode(stillwatch("decisions", "list", "--all", *config("limiter")))) == 47
+    last = {r.key: r.value for r in read_topic(owner, "decisions")}
+    listed = msgspec.json.decode(stillwatch("decisions", "list", "--all", *config("limiter")))
+    assert len(listed) == sum(value is not None for value in last.values()) > 0
     assert "Authorization" in stillwatch("allow", "add", *key, "--owner", "x", "--reason", "r", "--for", "1h",
                                          *config("limiter"), code=4)  # fmt: skip
     stillwatch("decisions", "kill-switch", "off", "--by", "kim", "--reason", "test", *config("operator"))

@@ -21,6 +21,7 @@ from detector.runtime.kafka.generations import chunk_count
 from detector.runtime.kafka.publishing import SnapshotPlace, Stale, progress_message
 from detector.runtime.kafka.recovery import recover
 from detector.runtime.kafka.session import Place, Session
+from detector.runtime.kafka.tally import Tally
 from detector.snapshot import SnapshotError, snapshot
 from tests.integration.live import read_topic
 from tests.laws.streams import TIGHT, hostile
@@ -39,7 +40,7 @@ ROOMY = msgspec.structs.replace(
 
 def place(connection: Connection, disk: Path, settings: Settings) -> Place:
     there = msgspec.structs.replace(connection, state_directory=str(disk))
-    return Place(tenant=TENANT, partition=0, settings=settings, key=KEY, connection=there)
+    return Place(tenant=TENANT, partition=0, settings=settings, key=KEY, connection=there, tally=Tally())
 
 
 @asynccontextmanager

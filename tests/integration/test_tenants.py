@@ -1,6 +1,5 @@
 """Several tenants: their judges spread over workers, and a worker that dies leaves its tenants to the other."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +35,8 @@ def shared_out(log: Path) -> list[bytes]:
 
 def judged(live: Worker) -> set[int]:
     """The frame partitions that a worker took over."""
-    return {int(n) for n in re.findall(r"partition (\d+): state of frame", live.log.read_text())}
+    lines = (orjson.loads(line) for line in live.log.read_bytes().splitlines() if line.startswith(b"{"))
+    return {line["partition"] for line in lines if line.get("event.action") == "state.restored"}
 
 
 def by_tenant(lines: bytes) -> dict[str, list[bytes]]:

@@ -44,7 +44,7 @@ def test_a_replay_of_a_topic_is_that_of_the_file(
     # The range stands in the manifest, so that the run can be made again.
     assert [name.split("?")[1].split("&")[:2] for name in inputs] == [[f"partition={p}", "from=0"] for p in range(4)]
     said = orjson.loads(stillwatch("validate", *inputs, "-o", "json"))
-    assert said["rows"] == 9288
+    assert said["rows"] == len(recorded.log.read_bytes().splitlines())
     assert [item["late"] for item in said["inputs"]] == [0, 0, 0, 0]
 
 
