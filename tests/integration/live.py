@@ -46,6 +46,13 @@ def stillwatch(*arguments: str, code: int = 0) -> str:
     return done.output
 
 
+def printed(*arguments: str, code: int = 0) -> str:
+    """What a verb prints on standard output, without what it says beside."""
+    done = CliRunner(env=environment()).invoke(app, arguments)
+    assert done.exit_code == code, (done.output, done.exception)
+    return done.stdout
+
+
 def recorded_run(folder: Path) -> tuple[Path, Path]:
     """Fingerprint the sample log and replay it."""
     log, out = folder / "events.jsonl", folder / "replay"
@@ -91,7 +98,7 @@ class Worker:
                 *SETTINGS,
                 *arguments,
             ],
-            env=environment(_clock(folder, clock_ahead_s)),
+            env=environment(*([_clock(folder, clock_ahead_s)] if clock_ahead_s else [])),
             cwd=folder,
             stdout=self.file,
             stderr=subprocess.STDOUT,

@@ -20,7 +20,7 @@ from detector.records import Alert, Decision, decode, encode
 from detector.runtime.kafka.connection import Connection
 from tests.conftest import ROOT
 from tests.integration.conftest import Recorded
-from tests.integration.live import configuration, environment, read_topic, stillwatch
+from tests.integration.live import configuration, environment, printed, read_topic, stillwatch
 
 WHY = ("--by", "kim@example.test", "--reason", "a test")
 
@@ -34,7 +34,7 @@ class Published(NamedTuple):
     decisions: list[Decision]
 
     def says(self, *words: str, code: int = 0) -> Any:
-        return orjson.loads(stillwatch(*words, *self.place, code=code))
+        return orjson.loads(printed(*words, *self.place, code=code))
 
 
 def put(connection: Connection, topic: str, records: list[tuple[bytes, bytes | None]]) -> None:
@@ -264,7 +264,7 @@ def test_dead_letters_are_counted_shown_and_tried_again(installation: Callable[.
     producer.send(connection.topic("dead-letter"), b"nobody's")
     producer.flush()
     producer.close()
-    listed = orjson.loads(stillwatch("dlq", "list", *place))
+    listed = orjson.loads(printed("dlq", "list", *place))
     assert [(row["reason"], row["letters"], row["first"]["offset"], row["last"]["offset"]) for row in listed] == [
         ("not_json", 2, 0, 99),
         ("missing_field", 1, 0, 0),
@@ -275,8 +275,8 @@ def test_dead_letters_are_counted_shown_and_tried_again(installation: Callable[.
     assert "kept\\n" not in shown
     assert "no letter at 0:50" in stillwatch("dlq", "show", "50", *place, code=3)
     stillwatch("dlq", "retry", *place, code=2)
-    assert orjson.loads(stillwatch("dlq", "retry", "0", "1", *place))["sent"] == 2
-    done = orjson.loads(stillwatch("dlq", "retry", "2", "3", *place, code=1))
+    assert orjson.loads(printed("dlq", "retry", "0", "1", *place))["sent"] == 2
+    done = orjson.loads(printed("dlq", "retry", "2", "3", *place, code=1))
     assert done == {"sent": 0, "gone": 1, "not_of_the_access_topic": 1}
     again = read_topic(connection, "access")[2:]
     assert [(r.key, r.value, dict(r.headers)["stillwatch.retry"]) for r in again] == [
@@ -288,7 +288,7 @@ def test_dead_letters_are_counted_shown_and_tried_again(installation: Callable[.
 def test_the_doctor_says_how_everything_stands(installation: Callable[..., Connection], tmp_path: Path) -> None:
     connection = installation(partitions=2)
     config = ("--config", str(configuration(connection, tmp_path)))
-    lines = {line["check"]: line for line in orjson.loads(stillwatch("doctor", *config))}
+    lines = {line["check"]: line for line in orjson.loads(printed("doctor", *config))}
     assert {line["level"] for line in lines.values()} == {"ok", "warn"}
     assert lines["brokers"]["found"].startswith(f"1 at {connection.bootstrap}, PLAINTEXT, Kafka ")
     assert "kafka-python 3.0.12" in lines["libraries"]["found"]

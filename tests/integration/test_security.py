@@ -22,6 +22,7 @@ from tests.integration.live import (
     configuration,
     environment,
     outputs,
+    printed,
     read_topic,
     stillwatch,
     wait_until,
@@ -95,7 +96,7 @@ def test_a_run_with_the_documented_rights_finds_the_campaign(
             assert live.stop() == 0, live.said()
             assert SECRET not in live.log.read_text()
     assert outputs(owner)[0] == (recorded.replay / "alerts.jsonl").read_bytes()
-    lines = msgspec.json.decode(stillwatch("doctor", *config(security.ADMIN)))
+    lines = msgspec.json.decode(printed("doctor", *config(security.ADMIN)))
     found = {line["check"]: (line["level"], line["found"]) for line in lines}
     assert found["group least-encode"] == found["group least-judge"] == ("ok", "0 records behind")
     level, said = found["state of default"]
@@ -104,7 +105,7 @@ def test_a_run_with_the_documented_rights_finds_the_campaign(
     (tmp_path / "other.key").write_text("ab" * 32)
     other = stillwatch("doctor", "--key-file", str(tmp_path / "other.key"), *config(security.ADMIN), code=4)
     assert "use the fingerprint key that it was made with" in other
-    alerts = msgspec.json.decode(stillwatch("alerts", "list", "--all", *config("oncall")))
+    alerts = msgspec.json.decode(printed("alerts", "list", "--all", *config("oncall")))
     alert = next(a for a in alerts if a["kind"] == "campaign")
     label = ("alerts", "label", alert["alert_id"], "tp", "--by", "kim")
     assert stillwatch(*label, *config("oncall")).endswith(": true_positive\n")
@@ -113,7 +114,7 @@ def test_a_run_with_the_documented_rights_finds_the_campaign(
     assert "Authorization" in stillwatch(*revoke, *config("oncall"), code=4)
     assert stillwatch(*revoke, *config("operator")) == f"asked the judge to revoke {key[1]}\n"
     last = {r.key: r.value for r in read_topic(owner, "decisions")}
-    listed = msgspec.json.decode(stillwatch("decisions", "list", "--all", *config("limiter")))
+    listed = msgspec.json.decode(printed("decisions", "list", "--all", *config("limiter")))
     assert len(listed) == sum(value is not None for value in last.values()) > 0
     assert "Authorization" in stillwatch("allow", "add", *key, "--owner", "x", "--reason", "r", "--for", "1h",
                                          *config("limiter"), code=4)  # fmt: skip

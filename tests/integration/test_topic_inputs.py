@@ -12,7 +12,7 @@ from detector.records import format_time
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.topic_input import TopicInputs
 from tests.integration.conftest import Recorded
-from tests.integration.live import SETTINGS, stillwatch
+from tests.integration.live import SETTINGS, printed, stillwatch
 
 NAMES = ("alerts.jsonl", "decisions.jsonl", "members.jsonl")
 
@@ -43,7 +43,7 @@ def test_a_replay_of_a_topic_is_that_of_the_file(
     inputs = [item["path"] for item in orjson.loads((tmp_path / "run" / "manifest.json").read_bytes())["inputs"]]
     # The range stands in the manifest, so that the run can be made again.
     assert [name.split("?")[1].split("&")[:2] for name in inputs] == [[f"partition={p}", "from=0"] for p in range(4)]
-    said = orjson.loads(stillwatch("validate", *inputs, "-o", "json"))
+    said = orjson.loads(printed("validate", *inputs, "-o", "json"))
     assert said["rows"] == len(recorded.log.read_bytes().splitlines())
     assert [item["late"] for item in said["inputs"]] == [0, 0, 0, 0]
 
