@@ -76,6 +76,7 @@ class Application:
         work: Work,
         assigned: Moved | None = None,
         revoked: Moved | None = None,
+        linger_ms: int = 0,
     ) -> None:
         """Build the application; nothing connects before `start`."""
         self.topics = tuple(map(connection.topic, topics))
@@ -106,6 +107,7 @@ class Application:
             worker_redirect_stdouts=False,
         )
         self.app.transport = BatchTransport(self.app.conf.broker_consumer, self.app, self.app.loop)
+        self.app.transport.linger_ms = linger_ms
         channel = self.app.topic(*self.topics, key_serializer="raw", value_serializer="raw")
         self.error: BaseException | None = None
 

@@ -13,7 +13,7 @@ Source: `faust.transport.consumer`, `faust.transport.drivers.aiokafka`, `aiokafk
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple, cast
 
 from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
 from aiokafka.errors import CorruptRecordException, IllegalStateError
@@ -21,6 +21,9 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from faust.types import TP, ConsumerMessage
 
 from detector.runtime.kafka.batches import Batch
+
+# A batch costs some milliseconds whatever its size: brokers hold an answer back until it is worth that, or late.
+LINGER_BYTES: Final = 64 << 10
 
 UNREADABLE: Final = b'"\xff"'  # what the decoder refuses as badly encoded
 
@@ -86,6 +89,10 @@ class BatchThread(AIOKafkaConsumerThread):
         """Take all that is there, else wait for more: only between fetches can records be made light."""
         del max_records  # a fetch is taken whole
         fetcher = consumer._fetcher  # noqa: SLF001 - as Faust does
+        linger_ms = cast("BatchTransport", self.transport).linger_ms
+        if linger_ms:
+            # aiokafka's own options; Faust leaves no way to give them.
+            fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = LINGER_BYTES, linger_ms  # noqa: SLF001 - see above
         _lighten(fetcher)
         fetched = await super()._fetch_records(consumer, active_partitions, timeout=0)
         if fetched or not timeout or not self.consumer.flow_active:
@@ -217,6 +224,7 @@ class BatchConsumer(Consumer):
 
 
 class BatchTransport(Transport):
-    """Faust's transport, with that consumer."""
+    """Faust's transport, with that consumer; `linger_ms`: how long a fetch may wait for more than a little."""
 
+    linger_ms = 0
     Consumer: ClassVar[type[BatchConsumer]] = BatchConsumer

@@ -38,6 +38,7 @@ ALIGN_EVERY_S: Final = 0.2
 FINISH_S: Final = 3.0
 TAIL_RECORDS: Final = 64
 STALLED_S: Final = 15.0
+LINGER_MS: Final = 50
 
 
 class Clock(NamedTuple):
@@ -86,7 +87,13 @@ class EncodeRole:
         self._tasks: list[asyncio.Task[None]] = []
         self.orders = OrdersFeed(connection, self.options, tally=tally)
         self.application = Application(
-            self.name, ("access",), connection, tally=tally, work=self._work, assigned=self._assigned
+            self.name,
+            ("access",),
+            connection,
+            tally=tally,
+            work=self._work,
+            assigned=self._assigned,
+            linger_ms=LINGER_MS,
         )
 
     @property
