@@ -29,7 +29,7 @@ types: ## check types
 tidy: ## check layers, bans, sizes, names and pages
 	$(PY) -m pytest -q tests/test_tidy.py
 
-check: lint types tidy ## the quick round before a commit: at most 90 seconds
+check: lint types tidy ## the round before a commit: everything but laws, golden worlds and brokers
 	$(PY) -m pytest -q tests/unit tests/contract tests/signatures
 
 test: ## run every test, doctests too
