@@ -206,6 +206,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     detected_at: int
     evidence: tuple[Evidence, ...] = ()
     verdict: Verdict | None = None
+    innocent_twins: dict[str, str] = {}  # by signature that accuses: whom it might wrong
     samples: Annotated[tuple[Sample, ...], Meta(max_length=SAMPLES_MAX)] = ()
     damage: Damage | None = None
     attack: tuple[Attack, ...] = (EXTRACT_MODEL,)
