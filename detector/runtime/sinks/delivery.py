@@ -116,7 +116,7 @@ class Delivery:
     async def _step(self, consumer: AIOKafkaConsumer) -> None:
         """Take the next record, if there is one, as far as it goes."""
         due = await self.sink.remind(self.memory)
-        if due.kind != "taken":
+        if due.kind == "later":
             await self._failed(due, alert_id=None)
             return
         fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=1)

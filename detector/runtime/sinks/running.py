@@ -14,13 +14,14 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from detector.runtime.kafka.clients import partitions_of
 from detector.runtime.kafka.connection import Connection, client_arguments
 from detector.runtime.sinks import settings
+from detector.runtime.sinks.conversations import AlertmanagerSink, SlackSink
 from detector.runtime.sinks.delivery import Delivery
+from detector.runtime.sinks.logs_out import LinesSink, TopicSink
 from detector.runtime.sinks.memory import Memory
 from detector.runtime.sinks.receivers import PagerDutySink, Sink, WebhookSink, session_of
 from detector.runtime.sinks.settings import SinkSettings
@@ -28,11 +29,21 @@ from detector.runtime.sinks.settings import SinkSettings
 CHECK_S: Final = 0.2
 
 
-def sink_of(given: SinkSettings, session: aiohttp.ClientSession) -> Sink:
-    """Make a sink. Raises `ConfigError` where a secret is missing."""
+async def sink_of(given: SinkSettings, connection: Connection, stack: AsyncExitStack) -> Sink:
+    """Make a sink that ends with the stack. Raises `ConfigError` where a secret is missing."""
+    if isinstance(given, settings.Lines):
+        return LinesSink(given)
+    if isinstance(given, settings.Topic):
+        topic = TopicSink(given, connection)
+        stack.push_async_callback(topic.close)
+        return topic
+    session = await stack.enter_async_context(session_of())
     if isinstance(given, settings.PagerDuty):
         return PagerDutySink(given, session)
-    assert isinstance(given, settings.Webhook)
+    if isinstance(given, settings.Alertmanager):
+        return AlertmanagerSink(given, session)
+    if isinstance(given, settings.Slack):
+        return SlackSink(given, session)
     return WebhookSink(given, session)
 
 
@@ -53,10 +64,9 @@ async def run(
     async with AsyncExitStack() as stack:
         deliveries = []
         for given in chosen:
-            session = await stack.enter_async_context(session_of())
             memory = Memory(Path(connection.state_directory), sink=given.name)
             stack.callback(memory.close)
-            sink = sink_of(given, session)
+            sink = await sink_of(given, connection, stack)
             deliveries.append(Delivery(given, sink, memory, connection, from_beginning=from_beginning))
         if signals:
             _listen(deliveries)

@@ -11,11 +11,12 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from detector.config import ConfigError
+from detector.sinks.lines import AlertFormat
 
 PAGERDUTY_VARIABLE: Final = "STILLWATCH_PAGERDUTY_KEY"
 SLACK_VARIABLE: Final = "STILLWATCH_SLACK_TOKEN"
@@ -23,8 +24,6 @@ WEBHOOK_VARIABLE: Final = "STILLWATCH_WEBHOOK_TOKEN"
 ALERTMANAGER_VARIABLE: Final = "STILLWATCH_ALERTMANAGER_TOKEN"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,47}")
 _URL: Final = re.compile(r"https?://[^\s@]+")
-
-LineFormat = Literal["native", "ocsf", "ecs", "cef"]
 
 
 class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,14 +74,14 @@ class Lines(Common, frozen=True, kw_only=True, tag_field="kind", tag="file"):
     """A file of lines, one an alert's revision, appended to."""
 
     path: str
-    format: LineFormat = "ocsf"
+    format: AlertFormat = "ocsf"
 
 
 class Topic(Common, frozen=True, kw_only=True, tag_field="kind", tag="topic"):
-    """Another topic of the same brokers, by its whole name."""
+    """Another topic of the same brokers, by its name without the prefix."""
 
     topic: str
-    format: LineFormat = "ocsf"
+    format: AlertFormat = "ocsf"
 
 
 SinkSettings = PagerDuty | Alertmanager | Slack | Webhook | Lines | Topic
