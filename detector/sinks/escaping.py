@@ -3,8 +3,8 @@ r"""Escaping: what strangers wrote, made harmless for each place that shows it.
 Purpose: the one home of the rules for terminals, CEF and Slack; JSON and CSV build on the first.
 Invariants: `printable` text has no control character (so no escape sequence and no line of
 its own), no bidirectional or zero-width one, no separator but the blank.
-Limits: look-alike letters stay. Slack has no escape for its styles, so a stranger's string goes
-into a `code` span, where they mean nothing.
+Limits: look-alike letters stay. Slack has no escape for bold, italic and struck text, so a stranger's
+string goes into a span of code, where they mean nothing; in a sentence of ours they may show.
 Source: Unicode's categories as `str.isprintable` has them; ArcSight's Common Event Format,
 revision 25; Slack's page on formatting text.
 """
@@ -53,10 +53,12 @@ def cef_value(text: str) -> str:
 def mrkdwn(text: str) -> str:
     """Write text for Slack: its three control characters as entities, so that it links and mentions nobody.
 
-    >>> mrkdwn("<!channel> & co")
-    '&lt;!channel&gt; &amp; co'
+    A backtick becomes an apostrophe, since it might end a span or a block of code.
+
+    >>> mrkdwn("<!channel> & `co`")
+    "&lt;!channel&gt; &amp; 'co'"
     """
-    return printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return printable(text).replace("`", "'").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def mrkdwn_code(text: str) -> str:
@@ -65,4 +67,4 @@ def mrkdwn_code(text: str) -> str:
     >>> mrkdwn_code("*a* `b`")
     "`*a* 'b'`"
     """
-    return f"`{mrkdwn(text).replace('`', chr(39)) or ' '}`"
+    return f"`{mrkdwn(text) or ' '}`"

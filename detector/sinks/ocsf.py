@@ -147,7 +147,7 @@ def _info(alert: Alert, told: story.Story, *, linked: bool) -> dict[str, Any]:
         "modified_time": max(alert.detected_at, alert.last_seen),
         "first_seen_time": alert.first_seen,
         "last_seen_time": alert.last_seen,
-        "src_url": told.read_on if linked else None,
+        "src_url": told.read_on or None if linked else None,
         "related_events_count": alert.campaign.requests if alert.campaign is not None else None,
         "analytic": analytics[0] if analytics else None,
         "related_analytics": analytics[1:],

@@ -45,7 +45,7 @@ def _whole(alert: Alert, told: story.Story, *, linked: bool) -> str:
     shadow = " (shadow: nothing is enforced)" if alert.mode == "shadow" else ""
     bars = "\n".join(
         f"{story.drawn(bar.log_odds, full=bar.full, width=BAR_WIDTH)} {bar.log_odds:+.1f} "
-        + mrkdwn(f"{bar.title}: {bar.facts}").replace("`", "'")
+        + mrkdwn(f"{bar.title}: {bar.facts}")
         for bar in told.why
         if bar.counted
     )

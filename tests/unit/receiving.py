@@ -3,6 +3,7 @@
 import http.server
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -58,7 +59,9 @@ def receiving(answer: Callable[[Request], Reply], *, port: int = 0) -> Iterator[
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            said = held.reply(Request(self.path, headers, orjson.loads(raw) if raw else None))
+            form = "urlencoded" in headers.get("content-type", "")
+            body = dict(urllib.parse.parse_qsl(raw.decode())) if form else orjson.loads(raw)
+            said = held.reply(Request(self.path, headers, body))
             time.sleep(said.hang_s)
             if said.cut:
                 self.close_connection = True
