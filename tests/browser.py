@@ -11,6 +11,7 @@ import itertools
 import os
 import shutil
 import tempfile
+from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -69,11 +70,10 @@ class Page:
             words = {"text": text} if text and kind == "keyDown" else {}
             await self.ask("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=codes[key], **words)
 
-    async def picture(self, path: Path, *, whole: bool = True) -> Path:
-        """Write what the page looks like, beyond the window too, as PNG."""
-        said = await self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(said["data"]))
-        return path
+    async def picture(self) -> bytes:
+        """What the whole page looks like, beyond the window too, as PNG."""
+        said = await self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        return base64.b64decode(said["data"])
 
 
 class Browser:
@@ -159,10 +159,8 @@ async def browsing() -> AsyncIterator[Browser]:
     path = chromium()
     assert path is not None, f"no Chromium: install one, or name it with {VARIABLE}"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        log = Path(profile, "said").open("wb")  # noqa: SIM115, ASYNC230 - closed below; it is a small file
-        process = await asyncio.create_subprocess_exec(
-            path, *FLAGS, f"--user-data-dir={profile}", stdout=log, stderr=log
-        )
+        said = {"stdout": DEVNULL, "stderr": DEVNULL}
+        process = await asyncio.create_subprocess_exec(path, *FLAGS, f"--user-data-dir={profile}", **said)
         try:
             async with ClientSession() as client:
                 address = await asyncio.wait_for(_address(Path(profile, "DevToolsActivePort")), START_S)
@@ -175,13 +173,16 @@ async def browsing() -> AsyncIterator[Browser]:
                 with contextlib.suppress(ProcessLookupError):
                     process.terminate()
             await process.wait()
-            log.close()
 
 
 async def _address(port_file: Path) -> str:
     """Where a browser that has just started listens."""
     while True:
-        lines = port_file.read_text().split() if port_file.exists() else []
-        if len(lines) == 2:
-            return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
+        found = _lines_of(port_file)
+        if len(found) == 2:
+            return f"ws://127.0.0.1:{found[0]}{found[1]}"
         await asyncio.sleep(0.05)
+
+
+def _lines_of(path: Path) -> list[str]:
+    return path.read_text().split() if path.exists() else []

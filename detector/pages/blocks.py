@@ -73,7 +73,7 @@ class Plot(NamedTuple):
     svg: Markup
     legend: tuple[str, ...]
     data: Table
-    kind: Literal["plot"] = "plot"
+    filled: bool = False  # bars, not lines
 
 
 class Plots(NamedTuple):

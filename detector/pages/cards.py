@@ -74,12 +74,18 @@ def _fields(alert: Alert, done: str) -> tuple[tuple[str, str], ...]:
         taken += f", {count(damage.reasoning_tokens)} of reasoning" if damage.reasoning_tokens else ""
         taken += f", {damage.cost_usd:,.2f} USD" if damage.cost_usd is not None else ""
         fields.append(("has left the building", taken))
+    if block is None:
+        fields.append(("about", f"{alert.entity.scope} {alert.entity.value}"))
+    else:
+        fields += [
+            ("seen (UTC)", f"{when(alert.first_seen)} to {when(alert.last_seen)}"),
+            ("recommended", f"{alert.recommended_action} ({alert.mode} mode)"),
+            ("done", done),
+            ("confidence", share(alert.confidence) if alert.confidence is not None else "not calibrated"),
+        ]
     fields += [
-        ("seen (UTC)", f"{when(alert.first_seen)} to {when(alert.last_seen)}"),
         ("detected (UTC)", when(alert.detected_at)),
-        ("recommended", f"{alert.recommended_action} ({alert.mode} mode)"),
-        ("done", done),
-        ("confidence", share(alert.confidence) if alert.confidence is not None else "not calibrated"),
+        ("tenant", alert.entity.tenant if alert.entity.tenant != "default" else ""),
         ("alert", alert.alert_id),
         ("runbook", alert.runbook or UNKNOWN),
     ]

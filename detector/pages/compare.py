@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from detector.pages.blocks import Block, Note, Table, columns
 from detector.pages.overview import changed_settings
 from detector.pages.run_files import RunFiles
-from detector.pages.words import UNKNOWN, count, number, plural, share, when
+from detector.pages.words import UNKNOWN, number, plural, share, when
 from detector.records import ACTIONS, Alert
 from detector.runtime.verify import changes, matched
 
@@ -36,6 +36,11 @@ SCORES = {
     "member_precision": ("scores", "member_precision"),
     "collateral_ppm": ("scores", "collateral_ppm"),
     "alerts_per_day": ("scores", "alerts", "per_day"),
+}
+LABELS = {
+    "time_to_detect_s_max": "longest time to detect, s",
+    "collateral_ppm": "benign requests contained, per million",
+    "campaigns_false": "false campaign alerts",
 }
 SHARES = frozenset({"leak", "member_precision"})
 
@@ -163,15 +168,18 @@ def _alert_rows(found: Difference) -> tuple[tuple[str, ...], ...]:
 def compare_blocks(before: RunFiles, after: RunFiles) -> tuple[Block, ...]:
     """A comparison for a reader."""
     found = difference(before, after)
-    said = f"{plural(found.differences, 'difference')}: {count(len(found.gone))} alerts gone, {count(len(found.new))} new, "
-    said += f"{count(len(found.changed))} changed; {count(len(found.targets))} targets treated otherwise."
+    said = (
+        f"{plural(found.differences, 'difference')}: {plural(len(found.gone), 'alert')} gone, {len(found.new):,} new, "
+    )
+    said += f"{len(found.changed):,} changed; {plural(len(found.targets), 'target')} treated otherwise."
     shown = tuple((key[2], key[1], key[0], a, b) for key, a, b in found.targets[:TARGETS_SHOWN])
     rest = len(found.targets) - len(shown)
     blocks: list[Block] = [Note(said, "warn" if found.differences else "good")]
     if not found.same_inputs:
         blocks.append(Note("The two runs read different inputs: differences may come from the log.", "warn"))
     rows = tuple(
-        (c.name.replace("_", " "), _value(c.name, c.before), _value(c.name, c.after), _rise(c)) for c in found.numbers
+        (LABELS.get(c.name, c.name.replace("_", " ")), _value(c.name, c.before), _value(c.name, c.after), _rise(c))
+        for c in found.numbers
     )
     blocks += [
         Table("Numbers", columns("number", "#before", "#this run", "#change"), rows),

@@ -22,6 +22,7 @@ from detector.records import parse_time
 
 NO_LABELS = "needs labels"
 LATE_SHARE_MAX = 0.05
+LEAK_MUCH = 0.5
 
 
 def span_days(run: RunFiles) -> float:
@@ -50,7 +51,7 @@ def _found_tiles(run: RunFiles) -> Iterator[Tile]:
     campaigns = [a for a in run.campaigns if a.superseded_by is None]
     tokens = sum(a.damage.output_tokens for a in campaigns if a.damage is not None)
     per_day = opened / days if days else None
-    tone: Tone = "bad" if campaigns else "good"
+    tone: Tone = "bad" if campaigns else "plain"
     yield Tile("campaigns found", count(len(campaigns)), plural(sum(run.members.values()), "account"), tone)
     yield Tile("alerts a day", number(per_day), f"{plural(opened, 'alert')}, {plural(run.revisions, 'revision')}")
     yield Tile("events", count(events), f"{plural(run.metrics['accounts'], 'account')}, {duration(days * 86_400)}")
@@ -80,15 +81,19 @@ def _truth_tiles(run: RunFiles) -> Iterator[Tile]:
         missed,
     )
     precision = right / (right + wrong) if right + wrong else None
-    said = f"{right} of {right + wrong}; {interval(wilson(right, right + wrong))}"
-    yield Tile("alert precision", share(precision), said, "bad" if wrong else "good")
+    if precision is None:
+        yield Tile("alert precision", UNKNOWN, "no campaign alert", "muted")
+    else:
+        said = f"{right} of {right + wrong}; {interval(wilson(right, right + wrong))}"
+        yield Tile("alert precision", share(precision), said, "bad" if wrong else "good")
     waited = [c["time_to_detect_s"] for c in truth["campaigns"].values() if c["time_to_detect_s"] is not None]
     if waited:
         middle, late = (float(np.quantile(waited, q)) for q in (0.5, 0.95))
         yield Tile("time to detect, median", duration(middle), f"p95 {duration(late)} over {len(waited)}")
     else:
         yield Tile("time to detect, median", UNKNOWN, "none was found", "bad" if all_ else "muted")
-    yield Tile("leak", share(truth["leak"]), f"{count(truth['leaked_requests'])} requests not contained")
+    most: Tone = "bad" if (truth["leak"] or 0) > LEAK_MUCH else "plain"
+    yield Tile("leak", share(truth["leak"]), f"{count(truth['leaked_requests'])} requests not contained", most)
     leaked = truth.get("leaked_output_tokens_before_detection")
     if leaked is not None:
         yield Tile("tokens out before detection", count(leaked), "output tokens of labelled campaigns")

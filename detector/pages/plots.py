@@ -20,8 +20,8 @@ from detector.pages.blocks import Column, Plot, Table
 from detector.pages.words import number
 from detector.records import format_time
 
-WIDTH, HEIGHT = 440, 250
-LEFT, RIGHT, TOP, BOTTOM = 56, 14, 26, 44
+WIDTH, HEIGHT = 360, 230  # as wide as a phone shows it, so that its letters keep their size there
+LEFT, RIGHT, TOP, BOTTOM = 50, 14, 26, 44
 POINTS_MAX, ROWS_MAX, SERIES_MAX = 200, 60, 5
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 TIME_STEPS_MS = tuple(HOUR_MS * hours for hours in (1, 2, 3, 6, 12, 24, 48, 96, 168, 336, 672, 1_344, 2_688, 8_784))
@@ -37,6 +37,7 @@ class Axis(NamedTuple):
     shown: Callable[[float], str] = number
     start: float | None = None
     stop: float | None = None
+    ticks: tuple[float, ...] = ()  # where labels stand; else round values
 
 
 class Series(NamedTuple):
@@ -93,6 +94,8 @@ class _Scale:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Places that carry a label."""
+        if self.axis.ticks:
+            return [(tick, self.axis.shown(tick)) for tick in self.axis.ticks if self.start <= tick <= self.stop]
         if self.log:
             powers = range(math.ceil(math.log10(self.start) - 1e-9), math.floor(math.log10(self.stop) + 1e-9) + 1)
             return [(10.0**p, self.axis.shown(10.0**p)) for p in powers]
@@ -146,7 +149,7 @@ def _axes(x: _Scale, y: _Scale) -> list[Markup]:
         out += [_text(LEFT - 6, y.at(tick) + 4, said, anchor="end")]
     for tick, said in x.ticks():
         out += [_line(x.at(tick), bottom, x.at(tick), bottom + 4, css="axis")]
-        out += [_text(x.at(tick), bottom + 17, said, anchor="middle")]
+        out += [_text(min(x.at(tick), right - 3.2 * len(said) + 6), bottom + 17, said, anchor="middle")]
     out += [_line(LEFT, bottom, right, bottom, css="axis")]
     out += [_text((LEFT + right) / 2, HEIGHT - 8, x.axis.label, anchor="middle", css="label")]
     out += [_text(4, 14, y.axis.label, anchor="start", css="label")]
@@ -161,7 +164,7 @@ def _path(series: Series, number_: int, x: _Scale, y: _Scale) -> Markup:
         words += [f"M{a} {b}"] if before is None else [f"H{a}V{b}" if series.steps else f"L{a} {b}"]
         before = b
     path = Markup('<path d="{}" class="line s{}"/>').format("".join(words), number_)
-    if len(places) > 24:
+    if series.steps or len(places) > 24:
         return path
     dots = [Markup('<circle cx="{}" cy="{}" r="2.6" class="dot s{}"/>').format(a, b, number_) for a, b in places]
     return path + Markup("").join(dots)
@@ -240,7 +243,7 @@ def bars(
     bottom = HEIGHT - BOTTOM
     empty = Axis(x.label, shown=lambda _: "")
     inside = _axes(_Scale(empty, [0.0, 1.0], low=LEFT, high=WIDTH - RIGHT), up)
-    every = -(-len(labels) // 8)
+    every = -(-len(labels) // 6)
     for group, label in enumerate(labels):
         for n, (_, values) in enumerate(series):
             left = across.at(group) + (across.at(1) - across.at(0)) * 0.1 + n * wide
@@ -259,4 +262,5 @@ def bars(
         svg=_frame(name, title=title, says=says, inside=inside),
         legend=tuple(who for who, _ in series) if len(series) > 1 else (),
         data=Table(f"Data: {title}", (Column(x.label), *heads), rows),
+        filled=True,
     )

@@ -21,7 +21,7 @@ from detector.pages.rendering import Page, report_html
 from detector.pages.run_files import RunFiles, read_files
 from detector.pages.state import done_words
 from detector.pages.thresholds import signature_section, threshold_section
-from detector.pages.truth import histogram_section, leak_section, truth_section
+from detector.pages.truth import leak_section, truth_section
 from detector.pages.words import count, when
 from detector.records import parse_time
 
@@ -65,8 +65,8 @@ def _lead(run: RunFiles) -> str:
     span = f"{when(parse_time(first))} to {when(parse_time(last))} UTC" if first and last else "no event was judged"
     mode = run.manifest["settings"].get("mode", "shadow")
     return (
-        f"{count(run.metrics['events'])} events, {span}. {mode.capitalize()} mode, settings {run.manifest['config_hash']}, "
-        f"stillwatch {run.manifest['version']}."
+        f"{count(run.metrics['events'])} events, {span}. {mode.capitalize()} mode, "
+        f"settings {run.manifest['config_hash']}, stillwatch {run.manifest['version']}."
     )
 
 
@@ -80,7 +80,6 @@ def report_page(run: RunFiles, *, other: RunFiles | None = None) -> Page:
         false_section(run),
         missed_section(run),
         threshold_section(run),
-        histogram_section(run),
         signature_section(run),
         decision_section(run),
         data_section(run),

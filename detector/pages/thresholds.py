@@ -12,11 +12,11 @@ would also have let campaigns open earlier or later: `stillwatch sweep` replays 
 from collections.abc import Sequence
 
 from detector.pages.blocks import Block, Note, Plots, Section, Table, columns
-from detector.pages.cards import title_of
 from detector.pages.overview import span_days
 from detector.pages.plots import Axis, Mark, Series, lines
 from detector.pages.run_files import RunFiles
-from detector.pages.scores import SignatureRates, pool_totals, rates
+from detector.pages.scores import SignatureRates, judged, pool_totals, rates
+from detector.pages.truth import histogram
 from detector.pages.words import UNKNOWN, count, number, share
 from detector.records import Alert
 from detector.signatures.registry import BY_ID
@@ -54,10 +54,13 @@ def threshold_section(run: RunFiles) -> Section:
             series=series,
             marks=(Mark(own, "this run"),),
         )
-        blocks.append(Plots((plot,)))
+        found = judged(run)
+        blocks.append(Plots((plot, histogram(found, own)) if found is not None else (plot,)))
+        if found is None:
+            blocks.append(Note("How verdicts spread over the innocent and over attackers needs labels.", "muted"))
         if run.scores is None:
             blocks.append(Note("This run has no scores.parquet: what fell short of the threshold is unknown.", "muted"))
-    return Section("thresholds", "Alerts against the threshold", tuple(blocks))
+    return Section("thresholds", "Thresholds and verdicts", tuple(blocks))
 
 
 def _without(alert: Alert, signature: str) -> float:
@@ -94,7 +97,7 @@ def _precision(run: RunFiles, signature: str) -> str:
 def _inverted(found: SignatureRates | None) -> str:
     if found is None or found.benign is None or found.attack is None:
         return UNKNOWN
-    return "inverted on benign" if found.benign > found.attack else "no"
+    return "yes" if found.benign > found.attack else "no"
 
 
 def signature_section(run: RunFiles) -> Section:
@@ -124,7 +127,7 @@ def signature_section(run: RunFiles) -> Section:
         )
     heads = columns(
         *("signature", "maturity", "#fires on", "#counted in", "#mean log odds", "#campaigns lost without it"),
-        *("#precision", "#of attackers' accounts", "#of benign accounts", "inverted?"),
+        *("#precision", "#of attackers' accounts", "#of benign accounts", "inverted on benign?"),
     )
     table = Table(
         "What each signature contributed",
@@ -135,6 +138,4 @@ def signature_section(run: RunFiles) -> Section:
         "threshold, or under the families that an alert needs. Shares are of accounts that it could judge by itself, "
         "at the end of the run; they need labels.",
     )
-    unseen = sorted(title_of(s) for s in active if not any(s in a.signature_ids for a in run.campaigns))
-    quiet = Note(f"Quiet in this run: {'; '.join(unseen)}." if unseen else "Every signature spoke.", "muted")
-    return Section("signatures", "Signatures", (table, quiet))
+    return Section("signatures", "Signatures", (table,))

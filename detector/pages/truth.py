@@ -1,6 +1,6 @@
 """Truth: how a run did against its labels.
 
-Purpose: the labelled campaigns, curves over all thresholds, the leak over time, and histograms
+Purpose: the labelled campaigns, curves over all thresholds, the leak over time, and a histogram
 of verdicts.
 Invariants: nothing is drawn that the labels do not carry; a rate that the log is too small to
 show is said to be unknown.
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from detector.pages.blocks import Block, Note, Plots, Section, Table, columns
+from detector.pages.blocks import Block, Note, Plot, Plots, Section, Table, columns
 from detector.pages.plots import Axis, Mark, Series, bars, lines
 from detector.pages.run_files import RunFiles
 from detector.pages.scores import Curve, Judged, curve, judged, recall_at
@@ -23,6 +23,7 @@ UNLABELLED = Note(
     "No labels were given: this cannot be known. `stillwatch evaluate DIR --labels FILE` adds it.", "muted"
 )
 LEAK_SHOWN, BINS = 4, 24
+DECADES = tuple(float(np.log10(n + 1)) for n in (0, 1, 10, 100, 1_000, 10_000, 100_000, 1_000_000))
 
 
 def _scored(name: str, c: dict[str, Any]) -> tuple[str, ...]:
@@ -60,8 +61,8 @@ def _curves(found: Curve, threshold: float) -> Plots:
         title="Precision over recall, by account",
         says=f"{count(found.attackers)} attackers' accounts among {count(found.attackers + found.innocents)}."
         + (f"{where} precision {share(float(precision[own]))}." if own is not None else ""),
-        x=Axis("recall", start=0, stop=1, shown=share),
-        y=Axis("precision", start=0, stop=1, shown=share),
+        x=Axis("recall", start=0, stop=1, shown=_percent),
+        y=Axis("precision", start=0, stop=1, shown=_percent),
         series=(Series("accounts", list(zip(recall.tolist(), precision.tolist(), strict=True))),),
         marks=(Mark(float(recall[own]), "this run"),) if own is not None else (),
     )
@@ -72,11 +73,15 @@ def _curves(found: Curve, threshold: float) -> Plots:
         title="Recall over the false positive rate, by account",
         says=f"{count(found.innocents)} innocent accounts: rates under {number(1 / max(found.innocents, 1))} "
         "cannot be told from nought, and stand at the left edge.",
-        x=Axis("false positive rate", scale="log", start=floor, stop=1.0, shown=lambda v: f"{v:.0e}"),
-        y=Axis("recall", start=0, stop=1, shown=share),
+        x=Axis("false positive rate", scale="log", start=floor, stop=1.0, shown=number),
+        y=Axis("recall", start=0, stop=1, shown=_percent),
         series=(Series("accounts", [(floor, 0.0), *points]),),
     )
     return Plots((pr, roc))
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
 
 
 def _recalls(found: Curve) -> Table:
@@ -200,32 +205,21 @@ def leak_section(run: RunFiles) -> Section:
     return Section("leak", heading, (Plots(plots), Note(said, "muted")))
 
 
-def _histogram(found: Judged, threshold: float) -> Plots:
+def histogram(found: Judged, threshold: float) -> Plot:
+    """Accounts by verdict, the innocent beside attackers."""
     low, high = float(found.log_odds.min()), float(found.log_odds.max())
     edges = np.linspace(low, max(high, low + 1.0), BINS + 1)
     at = lambda side: np.histogram(found.log_odds[side], bins=edges)[0]  # noqa: E731 - said once
     innocent, guilty = at(~found.attack), at(found.attack)
     place = (threshold - low) / (edges[1] - edges[0])
-    return Plots(
-        (
-            bars(
-                "verdicts",
-                title="Accounts by verdict",
-                says="Log odds of the best pool that holds an account; accounts in no pool stand at the left edge. "
-                "The scale of the counts is logarithmic.",
-                labels=[number(float(edge)) for edge in edges[:-1]],
-                series=(("benign", np.log10(innocent + 1).tolist()), ("campaigns'", np.log10(guilty + 1).tolist())),
-                x=Axis("log odds"),
-                y=Axis("accounts", shown=lambda v: count(10**v - 1)),
-                marks=(Mark(place, "threshold"),) if 0 <= place <= BINS else (),
-            ),
-        )
+    return bars(
+        "verdicts",
+        title="Accounts by verdict",
+        says="Log odds of the best pool that holds an account; accounts in no pool stand at the left edge. "
+        "The scale of the counts is logarithmic.",
+        labels=[f"{edge:.1f}" for edge in edges[:-1]],
+        series=(("benign", np.log10(innocent + 1).tolist()), ("campaigns'", np.log10(guilty + 1).tolist())),
+        x=Axis("log odds"),
+        y=Axis("accounts", shown=lambda v: count(10**v - 1), ticks=DECADES),
+        marks=(Mark(place, "this run"),) if 0 <= place <= BINS else (),
     )
-
-
-def histogram_section(run: RunFiles) -> Section:
-    """How verdicts spread over the innocent and over attackers."""
-    found, heading = judged(run), "Verdicts"
-    if found is None:
-        return Section("verdicts", heading, (UNLABELLED,))
-    return Section("verdicts", heading, (_histogram(found, run.manifest["settings"]["verdict"]["threshold"]),))

@@ -26,9 +26,9 @@ from detector.judge import Judge
 from detector.operators import Control
 from detector.panes import Refused
 from detector.records import ACTIONS, Alert, Member, Reject, encode
+from detector.runtime import scores_file
 from detector.runtime.feed import ALWAYS, Piece, pieces
 from detector.runtime.operators_file import Recorded, read_operators
-from detector.runtime import scores_file
 from detector.runtime.outcome import DERIVED, FILES, Progress, Result, manifest, metrics
 from detector.runtime.pace import Pace
 from detector.runtime.scores_file import write_scores

@@ -86,7 +86,7 @@ class Detail:
             self._campaign = np.concatenate([self._campaign, np.asarray(of, np.int64)])
             self._counts = np.concatenate([self._counts, np.zeros((4, len(new)), np.int64)], axis=1)
             for column in self._shown.values():
-                column += [""] * len(new)
+                column.extend([""] * len(new))
         return np.asarray([self._index[name] for name in names], np.int64)
 
     def _count(self, batch: pa.RecordBatch) -> None:

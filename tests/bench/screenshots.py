@@ -39,22 +39,26 @@ def reports(folder: Path) -> dict[str, Path]:
     }
 
 
+def _write(path: Path, picture: bytes) -> None:
+    path.write_bytes(picture)
+    print(path)
+
+
 async def take(pages: dict[str, str], out: Path) -> None:
     """Write every picture."""
-    out.mkdir(parents=True, exist_ok=True)
     async with browsing() as browser:
         for name, address in pages.items():
             for width, place in ((PHONE, "phone"), (DESKTOP, "desktop")):
                 for dark in (False, True):
                     page = await browser.page(width=width, dark=dark)
                     await page.open(address)
-                    path = await page.picture(out / f"{name}-{place}-{'dark' if dark else 'light'}.png")
-                    print(path)
+                    _write(out / f"{name}-{place}-{'dark' if dark else 'light'}.png", await page.picture())
 
 
 def main() -> None:
     """Take the pictures."""
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/screenshots")
+    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         pages = {name: path.resolve().as_uri() for name, path in reports(Path(folder)).items()}
         asyncio.run(take(pages, out))
