@@ -27,7 +27,7 @@ for verb in (demo, replay, report, diff, explain, validate, fingerprint, generat
     app.command()(verb)
 
 # The verbs that talk to Kafka need the extra `kafka`; without it they say so.
-LIVE = ("run", "topics", "produce", "alerts", "decisions", "allow", "dlq", "doctor", "dev", "enforce")
+LIVE = ("run", "topics", "produce", "alerts", "decisions", "allow", "dlq", "doctor", "dev", "enforce", "serve")
 NEEDS = {"enforce": ("aiokafka", "envoy", "redis")}
 
 

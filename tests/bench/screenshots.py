@@ -5,13 +5,20 @@ each at a phone's and a desktop's width, in light and dark, and the report as a 
 """
 
 import asyncio
+import json
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from detector.__main__ import app
+from detector.config import settings_from
 from detector.pages.report import write_report
+from detector.pages.serve import serving
+from detector.records import decision_key, parse_time
+from detector.runtime.kafka.publishing import Progress, SourcePlace
+from detector.runtime.kafka.situation import Situation
+from detector.runtime.kafka.watching import Seen
 from tests.browser import DESKTOP, PHONE, browsing
 
 
@@ -44,6 +51,41 @@ def _write(path: Path, picture: bytes) -> None:
     print(path)
 
 
+def situation(folder: Path) -> tuple[Seen, int]:
+    """What the topics would say at the end of a run, and when that is."""
+    held = Situation()
+    metrics, about = (json.loads((folder / f"{name}.json").read_bytes()) for name in ("metrics", "manifest"))
+    now_ms = parse_time(metrics["last_event"])
+    for topic, name in (("alerts", "alerts"), ("decision-log", "decisions")):
+        for raw in (folder / f"{name}.jsonl").read_bytes().splitlines():
+            one = json.loads(raw)
+            key = decision_key(tenant=one["tenant"], scope=one["scope"], value=one["value"]) if "scope" in one else b""
+            held.apply(topic, key, raw)
+    held.judges["default"] = Progress(
+        tenant="default",
+        origin=0,
+        frame_offset=1,
+        pane_end_ms=now_ms,
+        sources={"access/0": SourcePlace(position=9_932, time_ms=now_ms)},
+        settings=settings_from(about["settings"]),
+        config_hash=about["config_hash"],
+        version=about["version"],
+    )
+    return Seen(held, complete=True, trouble="", since_ms=now_ms), now_ms
+
+
+async def take_live(folder: Path, out: Path) -> None:
+    """The live page, with brokers that answer and without."""
+    seen, now_ms = situation(folder)
+    for name, shown in (("live", seen), ("away", seen._replace(trouble="NoBrokersAvailable"))):
+
+        def see(shown: Seen = shown) -> Seen:
+            return shown
+
+        async with serving(see, host="127.0.0.1", port=0, token=b"", clock=lambda: now_ms) as address:
+            await take({name: address}, out)
+
+
 async def take(pages: dict[str, str], out: Path) -> None:
     """Write every picture."""
     async with browsing() as browser:
@@ -62,6 +104,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pages = {name: path.resolve().as_uri() for name, path in reports(Path(folder)).items()}
         asyncio.run(take(pages, out))
+        asyncio.run(take_live(Path(folder) / "labelled", out))
 
 
 if __name__ == "__main__":
