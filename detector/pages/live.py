@@ -192,7 +192,7 @@ def _caps(seen: Seen, leases: list[Decision]) -> Section:
         (
             Table(
                 "Used of what policy allows",
-                columns("what is bounded", "#now", "#at most"),
+                columns("what is bounded", "#now", "at most"),
                 tuple(rows),
                 empty="no judge has said under which settings it runs",
                 note="How many accounts were active is known to the judge alone: /status of a worker has the shares.",

@@ -5,7 +5,7 @@ few megabytes, be read aloud and follow the reader's colours: what libraries dra
 image, or a script of megabytes, or SVG without names.
 Invariants: a plot has a title, a sentence that says what it shows, and its numbers as a table.
 Series differ by dash and mark besides their colour, and colours are classes of the style sheet,
-so that light, dark and print differ there alone. Labels are escaped.
+so that light, dark and print differ there alone. Labels are escaped, and what cannot be printed is replaced.
 Limits: five series; 200 points are drawn of each, 60 rows stand in the table.
 Source: nice tick steps are 1, 2 and 5 times powers of ten.
 """
@@ -19,6 +19,7 @@ from markupsafe import Markup
 from detector.pages.blocks import Column, Plot, Table
 from detector.pages.words import number
 from detector.records import format_time
+from detector.runtime.printing import printable
 
 WIDTH, HEIGHT = 360, 230  # as wide as a phone shows it, so that its letters keep their size there
 LEFT, RIGHT, TOP, BOTTOM = 50, 14, 26, 44
@@ -130,11 +131,13 @@ def _frame(name: str, *, title: str, says: str, inside: Sequence[Markup], height
     return Markup(
         '<svg class="plot" viewBox="0 0 {w} {h}" role="img" aria-labelledby="{n}-t {n}-d">'
         '<title id="{n}-t">{t}</title><desc id="{n}-d">{d}</desc>{inside}</svg>'
-    ).format(w=WIDTH, h=height, n=name, t=title, d=says, inside=Markup("").join(inside))
+    ).format(w=WIDTH, h=height, n=name, t=printable(title), d=printable(says), inside=Markup("").join(inside))
 
 
 def _text(x: float, y: float, said: str, *, anchor: str, css: str = "tick") -> Markup:
-    return Markup('<text x="{}" y="{}" text-anchor="{}" class="{}">{}</text>').format(x, y, anchor, css, said)
+    return Markup('<text x="{}" y="{}" text-anchor="{}" class="{}">{}</text>').format(
+        x, y, anchor, css, printable(said)
+    )
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, *, css: str) -> Markup:
