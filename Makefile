@@ -5,7 +5,7 @@ PYTHON ?= python3
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types tidy check test laws integration chaos fuzz bench bench-live matrix leakage demo schemas lock clean
+.PHONY: help setup fmt lint types tidy check test laws integration chaos fuzz bench bench-live matrix leakage demo screenshots schemas lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ leakage: ## look for what gives generated attackers away; ONLY narrows it, FULL=
 
 demo: ## replay the committed sample log
 	$(VENV)/bin/stillwatch demo
+
+screenshots: ## pictures of the report and the live page in a real browser, to out/screenshots; needs chromium
+	$(PY) -m tests.bench.screenshots out/screenshots
 
 schemas: ## write schemas/ anew from the code
 	$(PY) -c "from pathlib import Path; from detector.schemas import NAMES, schema_text; \

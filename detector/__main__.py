@@ -12,6 +12,7 @@ from detector.cli.explain import explain
 from detector.cli.fingerprint import fingerprint
 from detector.cli.generate import generate
 from detector.cli.replay import demo, replay
+from detector.cli.report import diff, report
 from detector.cli.schema import schema
 from detector.cli.validate import validate
 
@@ -22,11 +23,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (demo, replay, explain, validate, fingerprint, generate, evaluate, schema):
+for verb in (demo, replay, report, diff, explain, validate, fingerprint, generate, evaluate, schema):
     app.command()(verb)
 
 # The verbs that talk to Kafka need the extra `kafka`; without it they say so.
-LIVE = ("run", "topics", "produce", "alerts", "sinks", "decisions", "allow", "dlq", "doctor", "dev", "enforce")
+LIVE = ("run", "topics", "produce", "alerts", "sinks", "decisions", "allow", "dlq", "doctor", "dev", "enforce", "serve")
 NEEDS = {"enforce": ("aiokafka", "envoy", "redis")}
 
 

@@ -111,6 +111,14 @@ def _totals(answers: list[tuple[Signature, Answer]], rows: int, settings: Settin
     return np.round(total, 6), families
 
 
+def score_pools(
+    view: LinkView, active: frozenset[str], settings: Settings
+) -> tuple[list[tuple[Signature, Answer]], F64, I64]:
+    """What the signatures say of pools, their log odds and accusing families: to be looked at, nothing follows."""
+    answers = _answers(view, active, ask)
+    return answers, *_totals(answers, view.requests.size, settings)
+
+
 def items_at(answers: list[tuple[Signature, Answer]], row: int) -> list[tuple[Signature, float, dict[str, Fact]]]:
     """Collect one pool's (signature, log-odds, facts)."""
     return [(s, float(a.log_odds[row]), facts_at(a, row)) for s, a in answers if a.log_odds[row] != 0]

@@ -150,11 +150,18 @@ def _verdict(alert: Alert, families_min: int) -> Iterator[str]:
         "" if abs(total - verdict.log_odds) < 1e-6 else "  (DIFFERS from the verdict)"
     )
     yield "What would have cleared it:"
+    yield from (f"  {line}" for line in clearing(alert, families_min))
+
+
+def clearing(alert: Alert, families_min: int) -> Iterator[str]:
+    """Say what would have kept an alert with a verdict from being raised, a line each."""
+    verdict = alert.verdict
+    assert verdict is not None
     margin = verdict.log_odds - verdict.threshold
-    yield f"  evidence weaker by more than {margin:.2f} in all"
+    yield f"evidence weaker by more than {margin:.2f} in all"
     families = {e.family for e in alert.evidence if e.counted and e.log_odds > 0}
     spare = len(families) - families_min
-    yield f"  fewer than {families_min} families that accuse: {spare + 1} of {', '.join(sorted(families))} gone"
+    yield f"fewer than {families_min} families that accuse: {spare + 1} of {', '.join(sorted(families))} gone"
     for item in sorted(alert.evidence, key=lambda e: (-e.log_odds, e.signature)):
         if item.counted and item.log_odds > margin:
             conditions = ", ".join(
@@ -164,7 +171,7 @@ def _verdict(alert: Alert, families_min: int) -> Iterator[str]:
             )
             left = without(alert, item)
             word = "cleared" if left < verdict.threshold else "not cleared, its family has another item"
-            yield f"  without {item.signature} ({conditions}): {left:.2f}, {word}"
+            yield f"without {item.signature} ({conditions}): {left:.2f}, {word}"
 
 
 def _campaign_links(run: Run) -> dict[str, dict[Link, int]]:

@@ -26,10 +26,12 @@ from detector.judge import Judge
 from detector.operators import Control
 from detector.panes import Refused
 from detector.records import ACTIONS, Alert, Member, Reject, encode
+from detector.runtime import scores_file
 from detector.runtime.feed import ALWAYS, Piece, pieces
 from detector.runtime.operators_file import Recorded, read_operators
-from detector.runtime.outcome import FILES, Progress, Result, manifest, metrics
+from detector.runtime.outcome import DERIVED, FILES, Progress, Result, manifest, metrics
 from detector.runtime.pace import Pace
+from detector.runtime.scores_file import write_scores
 from detector.runtime.sources import TOPIC_SCHEME, Opener, check_format, check_input, open_input
 from detector.sinks.lines import AlertFormat, line_of
 from detector.vocabulary import Action
@@ -232,6 +234,10 @@ def replay(
         window_ms=window_ms,
         approve_after_ms=approve_after_ms,
     )
+    for name in DERIVED:
+        (out / name).unlink(missing_ok=True)  # of an earlier run into the same directory
+    judges = [judge for _, judge in sorted(run.judges.items()) if judge.events]
+    write_scores(out / scores_file.FILE, judges, alerts=result.alerts, members=members)
     (out / "metrics.json").write_bytes(orjson.dumps(metrics(result), option=orjson.OPT_INDENT_2))
     (out / "manifest.json").write_bytes(orjson.dumps(about, option=orjson.OPT_INDENT_2))
     return result
