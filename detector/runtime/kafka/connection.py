@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from detector.config import ConfigError
+from detector.records import ConfigError
 
 BOOTSTRAP_VARIABLE: Final = "STILLWATCH_BOOTSTRAP"
 PREFIX_VARIABLE: Final = "STILLWATCH_TOPIC_PREFIX"
