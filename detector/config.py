@@ -14,12 +14,8 @@ from typing import Any
 import msgspec
 
 from detector.hashing import content_digest
-from detector.records import DetectorError
+from detector.records import ConfigError
 from detector.vocabulary import Mode
-
-
-class ConfigError(DetectorError):
-    """A setting is unknown, mistyped or contradicts another."""
 
 
 class TableSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

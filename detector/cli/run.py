@@ -10,7 +10,7 @@ import typer
 
 from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_USAGE, KEY_VARIABLE, fail, read_key, read_settings
 from detector.cli.live import Bootstrap, Config, Prefix, Set, connect
-from detector.config import ConfigError
+from detector.records import ConfigError
 from detector.runtime import logs
 from detector.runtime.kafka import worker
 from detector.runtime.kafka.http import HttpSettings, http_settings_from, token_of

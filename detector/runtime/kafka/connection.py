@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from detector.config import ConfigError
+from detector.records import ConfigError
 from detector.sinks.lines import AlertFormat
 
 BOOTSTRAP_VARIABLE: Final = "STILLWATCH_BOOTSTRAP"
