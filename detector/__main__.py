@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import typer
 
 from detector import __version__
+from detector.cli.calibrate import calibrate
 from detector.cli.common import EXIT_USAGE, fail
 from detector.cli.evaluate import evaluate
 from detector.cli.explain import explain
@@ -14,6 +15,7 @@ from detector.cli.generate import generate
 from detector.cli.replay import demo, replay
 from detector.cli.report import diff, report
 from detector.cli.schema import schema
+from detector.cli.sweep import sweep
 from detector.cli.validate import validate
 
 app = typer.Typer(
@@ -23,7 +25,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+<<<<<<< HEAD
 for verb in (demo, replay, report, diff, explain, validate, fingerprint, generate, evaluate, schema):
+=======
+for verb in (demo, replay, explain, validate, fingerprint, generate, evaluate, sweep, calibrate, schema):
+>>>>>>> analyst
     app.command()(verb)
 
 # The verbs that talk to Kafka need the extra `kafka`; without it they say so.

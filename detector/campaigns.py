@@ -315,11 +315,16 @@ def homes_of(pool: int, links: LinkTable, accounts: AccountTable) -> list[int]:
     return [int(n) for n in numbers[np.argsort(-counts, kind="stable")]]
 
 
-def founders(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, *, tails: Tails) -> int:
-    """How many of a pool's sampled accounts would be members of a campaign founded on it."""
+def founding_rows(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, *, tails: Tails) -> I64:
+    """The rows of a pool's sampled accounts that would be members of a campaign founded on it."""
     rows, places = sampled(links, pool, accounts)
     counts = links.large.columns.counts[pool, places].astype(np.int64)
-    return int(_eligible(campaign, rows, counts, accounts, tails).sum())
+    return rows[_eligible(campaign, rows, counts, accounts, tails)]
+
+
+def founders(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, *, tails: Tails) -> int:
+    """How many of a pool's sampled accounts would be members of a campaign founded on it."""
+    return int(founding_rows(campaign, pool, links, accounts, tails=tails).size)
 
 
 def review(campaign: Campaign, rows: I64, accounts: AccountTable, tails: Tails, *, now_ms: int) -> I64:

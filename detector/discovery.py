@@ -51,6 +51,14 @@ def ask(signature: Signature, judge: Callable[[Any], Answer], view: Any) -> Answ
     return judge(view)
 
 
+# Told the judged pools (rows of the table), every signature's answer about them, and the time: a replay may keep them.
+Note = Callable[[I64, list[tuple[Signature, Answer]], int], None]
+
+
+def unnoted(pools: I64, answers: list[tuple[Signature, Answer]], now_ms: int) -> None:
+    """Keep nothing."""
+
+
 class Accused(NamedTuple):
     """A pool whose verdict reaches the threshold."""
 
@@ -96,6 +104,12 @@ def _answers(view: LinkView, active: frozenset[str], ask: Ask) -> list[tuple[Sig
     return answers + [(s, ask(s, partial(pooled, s), view)) for s in ACCOUNT_SIGNATURES if s.id in active]
 
 
+def _capped(answers: list[tuple[Signature, Answer]], settings: Settings) -> list[tuple[Signature, Answer]]:
+    """Hold the answers of signatures that have a cap of their own under it."""
+    caps = settings.verdict.log_odds_max
+    return [(s, a._replace(log_odds=np.minimum(a.log_odds, caps[s.id])) if s.id in caps else a) for s, a in answers]
+
+
 def _totals(answers: list[tuple[Signature, Answer]], rows: int, settings: Settings) -> tuple[F64, I64]:
     """Add the best item of each family per row, shadow ones aside; count the families that accuse."""
     total, families = np.full(rows, settings.verdict.prior), np.zeros(rows, np.int64)
@@ -134,6 +148,7 @@ def judge_pools(
     *,
     now_ms: int,
     ask: Ask = ask,
+    note: Note = unnoted,
 ) -> list[Accused]:
     """Judge the touched pools that grew; returns the accused ones, strongest first, ties by key."""
     pools = links.take_touched()
@@ -147,6 +162,8 @@ def judge_pools(
     links.pools[pools, P.JUDGED] = links.pools[pools, P.REQUESTS]
     view = link_view(links, pools, accounts, population, tails, now_ms=now_ms)
     answers = _answers(view, active, ask)
+    note(pools, answers, now_ms)
+    answers = _capped(answers, settings)
     total, families = _totals(answers, pools.size, settings)
     hot = np.flatnonzero((total >= settings.verdict.threshold) & (families >= settings.verdict.families_min))
     accused = [Accused(int(pools[i]), weigh(items_at(answers, i), settings.verdict)) for i in hot.tolist()]

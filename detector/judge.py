@@ -67,6 +67,7 @@ class Judge:
             coverage=lambda: self.coverage()[1],
         )
         self.ask = discovery.ask  # the shell may measure around signatures
+        self.note = discovery.unnoted  # and keep what they answered
         self.present = 0  # bits of COVERED_FIELDS seen so far
         self.events = 0
         self.first_ms, self.last_ms = -NEVER, NEVER
@@ -252,6 +253,7 @@ class Judge:
             self.settings,
             now_ms=end_ms,
             ask=self.ask,
+            note=self.note,
         ):
             self.cases.accuse(accused, end_ms)
         self.cases.close_idle(end_ms)

@@ -52,9 +52,10 @@ class _Run:
         orders: Recorded | None,
         approve_ms: int,
         alert_format: AlertFormat,
+        watch: Callable[[Judge], None],
     ) -> None:
         self.inputs, self.settings, self.key = inputs, settings, key
-        self.orders, self.approve_ms = orders, approve_ms
+        self.orders, self.approve_ms, self.watch = orders, approve_ms, watch
         self.judges: dict[str, Judge] = {}
         self.ended: list[str] = []
         self.alerts: dict[str, Alert] = {}
@@ -73,6 +74,7 @@ class _Run:
         if tenant not in self.judges:
             made = self.judges[tenant] = Judge(tenant, tuple(self.inputs), self.settings)
             made.cases.desk.approve_after_ms = self.approve_ms
+            self.watch(made)
             if self.orders is not None:
                 made.operate(self.orders.frame(tenant, key=self.key))
             for source in self.ended:
@@ -198,21 +200,31 @@ def replay(
     progress: Callable[[Progress], None] = lambda _: None,
     command: Iterable[str] = (),
     opener: Opener = open_input,
+    watch: Callable[[Judge], None] = lambda _: None,
 ) -> Result:
     """Replay inputs into `out`; an interrupt is a result.
 
     `form` is the inputs' format, for the manifest; `opener` opens them; `window_ms` keeps events in [start, end);
     `speed` is event time over clock time, None as fast as it goes; `operators` are recorded operators' records;
     every campaign is approved `approve_after_ms` after it was detected, unless negative; alerts are also written as
-    `alert_format`, into a file of its own, where that is not native. Raises `InputError` where
-    an input cannot be opened.
+    `alert_format`, into a file of its own, where that is not native; `watch` is shown each
+    tenant's judge before it begins. Raises `InputError` where an input cannot be opened.
     """
     for name in (n for n in inputs if not n.startswith(TOPIC_SCHEME)):
         check_input(name)  # before the results of an earlier run are overwritten
         check_format(name, form=form)
     orders = read_operators(operators, tenants=settings.tenants) if operators is not None else None
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(inputs, out, settings, key=key, orders=orders, approve_ms=approve_after_ms, alert_format=alert_format)
+    run = _Run(
+        inputs,
+        out,
+        settings,
+        key=key,
+        orders=orders,
+        approve_ms=approve_after_ms,
+        alert_format=alert_format,
+        watch=watch,
+    )
     paced = {"paced": Pace(speed).parts} if speed is not None else {}
     feed = pieces(
         inputs, key=key, tenants=settings.tenants, workers=workers, window_ms=window_ms, opener=opener, **paced

@@ -86,8 +86,13 @@ def labels_from(table: pa.Table) -> Labels:
     return Labels(by=by, ids=text[by], campaigns=campaigns, populations=populations)
 
 
+<<<<<<< HEAD
 def truth_of(labels: Labels, *, events: Iterable[pa.RecordBatch]) -> Truth:
     """Label of each account. One labelled request makes the whole account the campaign's."""
+=======
+def by_account(labels: Labels, *, events: Iterable[pa.RecordBatch]) -> dict[str, tuple[str, str]]:
+    """Label of each account: (campaign, population). One labelled request makes the whole account the campaign's."""
+>>>>>>> analyst
     if labels.by == "account_id":
         pairs = zip(labels.campaigns.to_pylist(), labels.populations.to_pylist(), strict=True)
         return dict(zip(labels.ids.to_pylist(), pairs, strict=True))
@@ -211,7 +216,7 @@ def _interval(part: I64, whole: I64, *, seed: int, scale: float = 1.0) -> list[f
     return [round(float(scale * low), 6), round(float(scale * high), 6)]
 
 
-def _count_interval(count: int, whole: float, *, scale: float = 1.0) -> list[float] | None:
+def count_interval(count: int, whole: float, *, scale: float = 1.0) -> list[float] | None:
     """95 % interval of a rate of independent events, by Byar's approximation of the Poisson limits."""
     if whole == 0:
         return None
@@ -296,13 +301,17 @@ def evaluate(
     `benign` (with `populations`) and `alerts`.
     """
     decided = list(decisions)
+<<<<<<< HEAD
     if truth is None:
         truth = truth_of(labels, events=events)
+=======
+    truth = by_account(labels, events=events)
+>>>>>>> analyst
     naming = _name_alerts(alerts, members=members, truth=truth)
     detected_ms = {campaign: found[0].detected_at for campaign, found in naming.named.items()}
     tally = _tally(events, truth=truth, decisions=decided, detected_ms=detected_ms)
-    by_account = targets(decided)
-    struck = {account for account, _ in by_account}
+    struck_for = targets(decided)
+    struck = {account for account, _ in struck_for}
     acted = (tally.contained > 0) | np.asarray([name in struck for name in tally.names], bool)
     span_days = 0.0
     if tally.names:
@@ -310,7 +319,7 @@ def evaluate(
     campaigns = {}
     for campaign in sorted({label[0] for label in truth.values()} - {""}):
         ids = {found for found, named in naming.of_campaign_id.items() if named == campaign}
-        by_named = {account for account, found in by_account if found in ids}
+        by_named = {account for account, found in struck_for if found in ids}
         campaigns[campaign] = _campaign_scores(tally, campaign=campaign, naming=naming, acted=acted, by_named=by_named)
     innocent = tally.campaign == ""
     benign = _benign_scores(tally, mine=innocent, acted=acted, span_days=span_days)
@@ -361,11 +370,11 @@ def _summary(
             "campaign_mixed": len(naming.mixed),
             "false_alert_ids": [alert.alert_id for alert in naming.false],
             "per_day": _ratio(len(opened), span_days),
-            "per_day_interval": _count_interval(len(opened), span_days),
+            "per_day_interval": count_interval(len(opened), span_days),
             "per_million_events": _ratio(len(opened), events, scale=1e6),
-            "per_million_events_interval": _count_interval(len(opened), events, scale=1e6),
+            "per_million_events_interval": count_interval(len(opened), events, scale=1e6),
             "per_day_without_attacks": _ratio(len(opened) - named, span_days),
-            "per_day_without_attacks_interval": _count_interval(len(opened) - named, span_days),
+            "per_day_without_attacks_interval": count_interval(len(opened) - named, span_days),
             "per_million_events_without_attacks": _ratio(
                 len(opened) - named, int(tally.requests[~attack].sum()), scale=1e6
             ),
