@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from detector.accounts import A, AccountTable
 from detector.index import find
+from detector.likeness import first_of, likeness
 from detector.link_columns import KINDS, PASSED_KINDS, POOL_K, PROGRAM_KINDS, TEXT_KINDS, P
 from detector.links import LinkTable
 from detector.population import JUDGED_BIT, MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Population
@@ -21,7 +22,7 @@ from detector.signatures.contract import REGULAR_SESSIONS, AccountView, LinkView
 from detector.signatures.registry import ACCOUNT_SIGNATURES
 from detector.sketches import bottom_k, hyperloglog
 from detector.sketches.columns import kernel
-from detector.tails import ONE, OUTPUT, PACED, SENT, TAKEN, Tails
+from detector.tails import OUTPUT, Tails
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -68,11 +69,6 @@ def account_view(table: AccountTable, rows: I64, population: Population, tails: 
     age = np.where(s[:, A.CREATED] >= 0, s[:, A.FIRST] - s[:, A.CREATED], np.nan)
     score = s[:, A.MODEL_SCORE]
     known = max(population.elicitation_known, 1)
-    ranks, judged, conjunct = tails.rank(table, rows)
-
-    def rank(column: int) -> F64:
-        return np.where(judged, ranks[:, column] / ONE, np.nan)
-
     return AccountView(
         requests=requests,
         span_ms=s[:, A.LAST] - s[:, A.FIRST],
@@ -103,11 +99,6 @@ def account_view(table: AccountTable, rows: I64, population: Population, tails: 
         returned=s[:, A.RETURNED],
         logprobs=s[:, A.LOGPROBS],
         tiny=s[:, A.TINY],
-        conjunction=np.where(judged, conjunct.astype(np.float64), np.nan),
-        sent_rank=rank(SENT),
-        taken_rank=rank(TAKEN),
-        paced_rank=rank(PACED),
-        conjunction_limit=tails.conjunction_limit(table.stats[rows, A.REQUESTS]),
     )
 
 
@@ -134,18 +125,6 @@ def _life(s, now_ms, out):  # type: ignore[no-untyped-def]
     out[_ALIVE] += silent <= 2 * DAY_MS
     out[_GONE] += regular and DAY_MS < silent <= 2 * DAY_MS
     out[_BORN] += recent and now_ms - s[_FIRST] < DAY_MS
-
-
-@kernel
-def _first_of(org, seen):  # type: ignore[no-untyped-def]
-    """Say whether an organisation's digest is new to `seen` (int64, open addressing, at most half full); note it."""
-    at = org & (SEEN_SLOTS - 1)
-    while seen[at] != 0:
-        if seen[at] == org:
-            return False
-        at = (at + 1) & (SEEN_SLOTS - 1)
-    seen[at] = org
-    return True
 
 
 @numba.njit(cache=True)
@@ -196,7 +175,7 @@ def _summarise(  # type: ignore[no-untyped-def]
                 weight = min(1.0, RUN_GAPS_MAX / gaps)
                 out[_RUN_GAPS] += weight * (gaps - 1)
                 out[_RUN_SQ] += weight * (s[_A_LOG_RUN_SQ] - s[_A_LOG_RUN] * (s[_A_LOG_RUN] / gaps))
-            if not _first_of(s[_ORG], seen):
+            if not first_of(s[_ORG], seen):
                 continue
             programs[units] = s[_PROGRAM_OF]
             top = 0
@@ -243,6 +222,17 @@ def _firing(
     return firing
 
 
+def _alike(links: LinkTable, pools: I64, accounts: AccountTable, tails: Tails) -> dict[str, F64]:
+    """Measure the likeness of members where no text is shared; unknown for other pools."""
+    asked = np.flatnonzero(np.isin(links.pools[pools, P.KIND], _PROGRAM_KINDS))
+    columns = likeness(links, pools[asked], accounts, tails)._asdict()
+    counts = {"compared", "taking", "taking_known"}
+    whole = {name: np.full(pools.size, 0.0 if name in counts else np.nan) for name in columns}
+    for name, column in columns.items():
+        whole[name][asked] = column
+    return whole
+
+
 def link_view(
     links: LinkTable, pools: I64, accounts: AccountTable, population: Population, tails: Tails, *, now_ms: int
 ) -> LinkView:
@@ -250,8 +240,7 @@ def link_view(
     n = pools.size
     p = links.pools[pools].astype(np.float64)
     column = links.large.columns
-    summary = np.zeros((n, _SUMMARY))
-    fired, based = np.zeros((n, SIGNATURE_BITS)), np.zeros((n, SIGNATURE_BITS))
+    summary, fired, based = (np.zeros((n, columns)) for columns in (_SUMMARY, SIGNATURE_BITS, SIGNATURE_BITS))
     live = population.accounts.astype(np.float64)
     whole = population.fired.sum(axis=0) / max(live.sum(), 1.0)
     base = np.where(live[:, None] >= 50, population.fired / np.maximum(live[:, None], 1.0), whole[None, :])
@@ -309,6 +298,7 @@ def link_view(
         tool_share=_share(p[:, P.TOOLS], p[:, P.TOOLS_KNOWN]),
         elicited_share=wilson_lower(p[:, P.ELICITED], p[:, P.ELICITATION_KNOWN]),
         output_log_mean=p[:, P.LOG_OUT] / np.maximum(p[:, P.REQUESTS], 1.0) / _OCTAVE,
+        **_alike(links, pools, accounts, tails),
         template_collision=summary[:, _COLLIDE],
         population=max(float(live.sum()), 1.0),
         fired=_firing(population, tails, fired, based, crowd.value / units),
