@@ -60,10 +60,11 @@ def unnoted(pools: I64, answers: list[tuple[Signature, Answer]], now_ms: int) ->
 
 
 class Accused(NamedTuple):
-    """A pool whose verdict reaches the threshold."""
+    """A pool whose verdict reaches the threshold, or would if it were known to be likely (`kin`)."""
 
     pool: int
     judged: Judged
+    kin: bool = False
 
 
 def judge_accounts(
@@ -147,10 +148,15 @@ def judge_pools(
     settings: Settings,
     *,
     now_ms: int,
+    related: bool = False,
     ask: Ask = ask,
     note: Note = unnoted,
 ) -> list[Accused]:
-    """Judge the touched pools that grew; returns the accused ones, strongest first, ties by key."""
+    """Judge the touched pools that grew; returns the accused ones, strongest first, ties by key.
+
+    With `related` also pools of text that no campaign holds and that only the prior acquits: they may be a
+    known campaign's.
+    """
     pools = links.take_touched()
     requests, judged = links.pools[pools, P.REQUESTS], links.pools[pools, P.JUDGED]
     held = links.pools[pools, P.CAMPAIGN] > 0
@@ -165,8 +171,13 @@ def judge_pools(
     note(pools, answers, now_ms)
     answers = _capped(answers, settings)
     total, families = _totals(answers, pools.size, settings)
-    hot = np.flatnonzero((total >= settings.verdict.threshold) & (families >= settings.verdict.families_min))
-    accused = [Accused(int(pools[i]), weigh(items_at(answers, i), settings.verdict)) for i in hot.tolist()]
+    reaches, varied = total >= settings.verdict.threshold, families >= settings.verdict.families_min
+    likely = related & view.is_text & ~reaches & (links.pools[pools, P.CAMPAIGN] == 0)
+    likely &= total - settings.verdict.prior >= settings.verdict.threshold
+    hot = np.flatnonzero((reaches | likely) & varied)
+    accused = [
+        Accused(int(pools[i]), weigh(items_at(answers, i), settings.verdict), not reaches[i]) for i in hot.tolist()
+    ]
     keys = links.index.keys[links.pools[pools[hot], P.LINK]].tolist() if hot.size else []
     order = sorted(range(len(accused)), key=lambda i: (-accused[i].judged.verdict.log_odds, keys[i]))
     return [accused[i] for i in order]

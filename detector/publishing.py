@@ -13,15 +13,21 @@ every `update_interval_ms`; a bound on alerts opened per hour.
 import msgspec
 import numpy as np
 
-from detector import alerts
+from detector import alerts, records
 from detector.alerts import Issuer
 from detector.campaigns import Campaign
 from detector.config import DecisionSettings
+from detector.desk import Waiting
+from detector.frames import ID, IDS, LINKS_FIRST, Entry
 from detector.link_columns import L
 from detector.links import LinkTable
+from detector.operators import Command
 from detector.policy import HOUR_MS
-from detector.records import Alert
+from detector.recent import Recent
+from detector.records import SAMPLES_MAX, Alert
 from detector.sketches import bottom_k
+
+LINK_COLUMNS = np.arange(LINKS_FIRST, IDS)
 
 
 class Outlet(msgspec.Struct):
@@ -100,6 +106,33 @@ def revision(
     campaign.alerted_accounts = len(campaign.members)
     campaign.severity = alerts.severity_of(campaign)
     return said
+
+
+def samples_of(campaign: Campaign, recent: Recent) -> list[tuple[str, int, str]]:
+    """Name recent events that carry the campaign's links, the latest first."""
+    core = np.array(list(campaign.core), np.uint64)
+    samples: list[tuple[str, int, str]] = []
+    for pane in reversed(recent.panes):
+        hits = np.flatnonzero(np.isin(pane.ids[:, LINK_COLUMNS], core).any(axis=1))
+        for row in reversed(hits.tolist()):
+            account = pane.names_of(pane.ids[row : row + 1, ID.ACCOUNT], np.array([row]))[0] or b""
+            samples.append((pane.event_id(row), int(pane.numbers[row, 0]), account.decode()))
+            if len(samples) >= SAMPLES_MAX:
+                return samples
+    return samples
+
+
+def approval(campaign: Campaign, *, tenant: str, due_ms: int) -> Waiting:
+    """The command that approves a campaign at a time: a replay's stand-in for the operator."""
+    command = Command(
+        command="approve",
+        tenant=tenant,
+        alert_id=alerts.alert_id(campaign),
+        by="approve-after",
+        reason="approved by the clock",
+        at=due_ms,
+    )
+    return Waiting(due_ms, "", campaign.number, Entry(due_ms, campaign.number, "command", 0, records.encode(command)))
 
 
 def link_sizes(campaign: Campaign, links: LinkTable) -> dict[int, tuple[int, int]]:

@@ -53,6 +53,7 @@ LAYERS = (
         "verdict",
         "alerts",
         "story",
+        "life",
         "policy",
         "decision",
         "desk",
