@@ -25,11 +25,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-<<<<<<< HEAD
-for verb in (demo, replay, report, diff, explain, validate, fingerprint, generate, evaluate, schema):
-=======
-for verb in (demo, replay, explain, validate, fingerprint, generate, evaluate, sweep, calibrate, schema):
->>>>>>> analyst
+for verb in (
+    demo, replay, report, diff, explain, validate, fingerprint, generate, evaluate, sweep, calibrate, schema,
+):  # fmt: skip
     app.command()(verb)
 
 # The verbs that talk to Kafka need the extra `kafka`; without it they say so.

@@ -348,10 +348,6 @@ def homes_of(pool: int, links: LinkTable, accounts: AccountTable) -> list[int]:
     return [int(n) for n in numbers[np.argsort(-counts, kind="stable")]]
 
 
-<<<<<<< HEAD
-def founding_rows(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, *, tails: Tails) -> I64:
-    """The rows of a pool's sampled accounts that would be members of a campaign founded on it."""
-=======
 def kinship(pool: int, number: int, links: LinkTable, accounts: AccountTable) -> float:
     """Log-odds that an account of a pool is a member of a campaign, by the lower bound; at most even."""
     rows, _ = sampled(links, pool, accounts)
@@ -360,9 +356,8 @@ def kinship(pool: int, number: int, links: LinkTable, accounts: AccountTable) ->
     return min(math.log(max(share, 1e-9) / max(1.0 - share, 1e-9)), 0.0)
 
 
-def founders(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, *, tails: Tails) -> int:
-    """How many of a pool's sampled accounts would be members of a campaign founded on it."""
->>>>>>> life
+def founding_rows(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, *, tails: Tails) -> I64:
+    """The rows of a pool's sampled accounts that would be members of a campaign founded on it."""
     rows, places = sampled(links, pool, accounts)
     counts = links.large.columns.counts[pool, places].astype(np.int64)
     return rows[_eligible(campaign, rows, counts, accounts, tails)]

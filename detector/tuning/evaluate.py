@@ -86,13 +86,8 @@ def labels_from(table: pa.Table) -> Labels:
     return Labels(by=by, ids=text[by], campaigns=campaigns, populations=populations)
 
 
-<<<<<<< HEAD
 def truth_of(labels: Labels, *, events: Iterable[pa.RecordBatch]) -> Truth:
     """Label of each account. One labelled request makes the whole account the campaign's."""
-=======
-def by_account(labels: Labels, *, events: Iterable[pa.RecordBatch]) -> dict[str, tuple[str, str]]:
-    """Label of each account: (campaign, population). One labelled request makes the whole account the campaign's."""
->>>>>>> analyst
     if labels.by == "account_id":
         pairs = zip(labels.campaigns.to_pylist(), labels.populations.to_pylist(), strict=True)
         return dict(zip(labels.ids.to_pylist(), pairs, strict=True))
@@ -301,12 +296,8 @@ def evaluate(
     `benign` (with `populations`) and `alerts`.
     """
     decided = list(decisions)
-<<<<<<< HEAD
     if truth is None:
         truth = truth_of(labels, events=events)
-=======
-    truth = by_account(labels, events=events)
->>>>>>> analyst
     naming = _name_alerts(alerts, members=members, truth=truth)
     detected_ms = {campaign: found[0].detected_at for campaign, found in naming.named.items()}
     tally = _tally(events, truth=truth, decisions=decided, detected_ms=detected_ms)
