@@ -114,7 +114,7 @@ def _verdict(alert: Alert) -> str:
 
 def _wrong(alert: Alert) -> tuple[str, ...]:
     """Whom it might wrong, and which single pieces of evidence it rests on."""
-    said = [f"if these are {twin} [{signature}]" for signature, twin in sorted(alert.innocent_twins.items())]
+    said = [f"if it is one of these: {twin} [{signature}]" for signature, twin in sorted(alert.innocent_twins.items())]
     v = alert.verdict
     if v is not None:
         needed = [e for e in alert.evidence if e.counted and e.log_odds > 0 and without(alert, e) < v.threshold]
@@ -125,8 +125,9 @@ def _wrong(alert: Alert) -> tuple[str, ...]:
             ]
         else:
             said.append("no single piece of evidence decides: without any one of them the alert would stand")
-    if alert.coverage.off:
-        said.append(f"{len(alert.coverage.off)} signatures could not look, for lack of fields: they may clear it")
+    blind = len(alert.coverage.off)
+    if blind and v is not None:
+        said.append(f"if one of the {blind} signatures that could not look, for lack of fields, would have cleared it")
     return tuple(said)
 
 

@@ -41,7 +41,7 @@ def alert_of(alert: Alert, *, labels: Labels, runbooks: str = "") -> dict[str, A
         if bar.counted
     )
     parts = (f"Do: {told.todo}", f"Left the building: {told.lost}" if told.lost else "", *bars)
-    wrong = [f"Wrong {reason}" for reason in told.wrong]
+    wrong = [f"It would be wrong {reason}" for reason in told.wrong]
     made = {
         "labels": labels,
         "annotations": {

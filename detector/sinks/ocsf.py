@@ -141,7 +141,7 @@ def _info(alert: Alert, told: story.Story, *, linked: bool) -> dict[str, Any]:
     made = {
         "uid": alert.alert_id,
         "title": printable(alert.title),
-        "desc": printable(" ".join((alert.summary, *(f"Wrong {reason}." for reason in told.wrong)))),
+        "desc": printable(" ".join((alert.summary, *(f"It would be wrong {reason}." for reason in told.wrong)))),
         "types": ["model_distillation" if alert.kind != "operational" else "operational"],
         "created_time": alert.detected_at,
         "modified_time": max(alert.detected_at, alert.last_seen),

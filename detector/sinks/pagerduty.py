@@ -68,7 +68,7 @@ def details_of(alert: Alert, told: story.Story) -> dict[str, Any]:
             if bar.counted
         ],
         "verdict": told.verdict,
-        "wrong": list(told.wrong),
+        "it would be wrong": list(told.wrong),
         "runbook": told.read_on,
         "alert": f"{alert.alert_id} revision {alert.revision}",
         "accounts, some of them": list(alert.campaign.members_sample) if alert.campaign is not None else [],

@@ -141,10 +141,8 @@ def test_a_page_says_what_to_do_what_was_lost_why_and_what_it_takes_to_be_wrong(
         "████████████████████ +5.0 One text on many unrelated accounts: "
         "organisations 210 (at least 8, elsewhere 1.2); purity 0.93 (at least 0.3)"
     )
-    assert (
-        "if these are a coding harness, a bring-your-own-key application, a course [c1_shared_template]"
-        in (details["wrong"])
-    )
+    twin = "if it is one of these: a coding harness, a bring-your-own-key application, a course [c1_shared_template]"
+    assert twin in details["it would be wrong"]
 
 
 def test_the_story_names_the_evidence_on_which_an_alert_rests() -> None:
