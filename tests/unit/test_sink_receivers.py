@@ -1,6 +1,7 @@
 """Receivers with a state of their own, files, and what is made of each answer."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from detector.runtime.sinks.posting import Outcome, outcome_of, retry_after_s
 from detector.runtime.sinks.receivers import PagerDutySink, Sink, session_of
 from detector.runtime.sinks.settings import sinks_from
 from detector.sinks.lines import line_of
+from tests.conftest import ROOT
 from tests.unit.alerting import alert, operational, resolved
 from tests.unit.receiving import Receiver, Reply, Request, pagerduty, receiving, taking
 
@@ -271,3 +273,15 @@ def test_a_sink_without_its_secret_is_an_error(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.delenv("STILLWATCH_PAGERDUTY_KEY", raising=False)
     with pytest.raises(ConfigError, match="STILLWATCH_PAGERDUTY_KEY"):
         told(lambda session: PagerDutySink(settings.PagerDuty(name="pd"), session), tmp_path)
+
+
+def test_the_documented_tables_are_read() -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "deploy" / "README.md").read_text(), re.DOTALL)
+    assert [sink.name for sink in sinks_from(block)] == [
+        "pagerduty",
+        "slack",
+        "alertmanager",
+        "webhook",
+        "file",
+        "topic",
+    ]
