@@ -124,7 +124,7 @@ def _metadata(alert: Alert) -> dict[str, Any]:
         "profiles": ["security_control", "incident"],
         "product": {"name": "stillwatch", "vendor_name": "stillwatch", "version": alert.producer.version},
         "log_name": "stillwatch.alerts",
-        "event_code": alert.signature_ids[0] if alert.signature_ids else alert.kind,
+        "event_code": story.strongest_of(alert),
     }
 
 
