@@ -97,6 +97,13 @@ def title_of(signature: str) -> str:
     return BY_ID[signature].title if signature in BY_ID else signature
 
 
+def strongest_of(alert: Alert) -> str:
+    """The signature that weighs most, which is the one of the runbook; the kind of an alert that accuses nobody."""
+    accusing = [e for e in alert.evidence if e.counted and e.log_odds > 0]
+    most = min(accusing, key=lambda e: (-e.log_odds, e.signature), default=None)
+    return most.signature if most is not None else next(iter(alert.signature_ids), alert.kind)
+
+
 def _why(alert: Alert) -> tuple[Bar, ...]:
     full = alert.verdict.cap if alert.verdict is not None else 1.0
     ordered = sorted(alert.evidence, key=lambda e: (not e.counted, -e.log_odds, e.signature))
@@ -114,7 +121,9 @@ def _verdict(alert: Alert) -> str:
 
 def _wrong(alert: Alert) -> tuple[str, ...]:
     """Whom it might wrong, and which single pieces of evidence it rests on."""
-    said = [f"if these are {twin} [{signature}]" for signature, twin in sorted(alert.innocent_twins.items())]
+    weight = {e.signature: e.log_odds for e in alert.evidence}
+    twins = sorted(alert.innocent_twins.items(), key=lambda item: (-weight.get(item[0], 0.0), item[0]))
+    said = [f"if it is one of these: {twin} [{signature}]" for signature, twin in twins]
     v = alert.verdict
     if v is not None:
         needed = [e for e in alert.evidence if e.counted and e.log_odds > 0 and without(alert, e) < v.threshold]
@@ -125,8 +134,9 @@ def _wrong(alert: Alert) -> tuple[str, ...]:
             ]
         else:
             said.append("no single piece of evidence decides: without any one of them the alert would stand")
-    if alert.coverage.off:
-        said.append(f"{len(alert.coverage.off)} signatures could not look, for lack of fields: they may clear it")
+    blind = len(alert.coverage.off)
+    if blind and v is not None:
+        said.append(f"if one of the {blind} signatures that could not look, for lack of fields, would have cleared it")
     return tuple(said)
 
 
@@ -151,7 +161,9 @@ def _todo(alert: Alert) -> str:
     if alert.kind == "operational":
         return "read the runbook; nobody is accused by this"
     done = "enforced" if alert.mode == "enforce" else "computed only: shadow mode, nothing is enforced"
-    decided = f"{len(alert.decision_ids)} decisions or more stand ({done})" if alert.decision_ids else "nothing decided"
+    # A campaign is published before its first lease.
+    none = f"its decisions follow ({done})" if alert.revision == 0 else "nothing is decided"
+    decided = f"{len(alert.decision_ids)} decisions or more stand ({done})" if alert.decision_ids else none
     return f"{alert.recommended_action}: {_WHAT_IT_DOES[alert.recommended_action]}; {decided}"
 
 

@@ -24,7 +24,7 @@ Labels = dict[str, str]
 def labels_of(alert: Alert, *, first: Labels | None) -> Labels:
     """What the alert is there; `first` are the labels under which it was sent before."""
     named = first or {
-        "alertname": alert.signature_ids[0] if alert.signature_ids else printable(alert.title),
+        "alertname": story.strongest_of(alert) if alert.kind != "operational" else printable(alert.title),
         "scope": alert.entity.scope,
         "tenant": printable(alert.entity.tenant),
         **({"campaign_id": alert.campaign.id} if alert.campaign is not None else {}),
@@ -41,7 +41,7 @@ def alert_of(alert: Alert, *, labels: Labels, runbooks: str = "") -> dict[str, A
         if bar.counted
     )
     parts = (f"Do: {told.todo}", f"Left the building: {told.lost}" if told.lost else "", *bars)
-    wrong = [f"Wrong {reason}" for reason in told.wrong]
+    wrong = [f"It would be wrong {reason}" for reason in told.wrong]
     made = {
         "labels": labels,
         "annotations": {

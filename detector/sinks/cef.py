@@ -20,7 +20,7 @@ SEVERITIES: Final[dict[Severity, int]] = {"info": 1, "low": 3, "medium": 5, "hig
 def line_of(alert: Alert, *, runbooks: str = "") -> str:
     """The line of one revision, without its end. `runbooks` is the runbooks' URL."""
     told = story.tell(alert, runbooks=runbooks)
-    signature = alert.signature_ids[0] if alert.signature_ids else alert.kind
+    signature = story.strongest_of(alert)
     header = ("stillwatch", "stillwatch", __version__, signature, alert.title, str(SEVERITIES[alert.severity]))
     block = alert.campaign
     subnets = [link.value for link in block.links if link.kind == "subnet"] if block is not None else []

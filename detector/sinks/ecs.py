@@ -43,7 +43,7 @@ def document_of(alert: Alert, *, runbooks: str = "") -> dict[str, Any]:
             "reference": told.read_on if runbooks else None,
         },
         "rule": {
-            "id": alert.signature_ids[0] if alert.signature_ids else alert.kind,
+            "id": story.strongest_of(alert),
             "name": printable(alert.title),
             "version": alert.version,
             "ruleset": alert.config_hash,

@@ -124,7 +124,7 @@ def _metadata(alert: Alert) -> dict[str, Any]:
         "profiles": ["security_control", "incident"],
         "product": {"name": "stillwatch", "vendor_name": "stillwatch", "version": alert.producer.version},
         "log_name": "stillwatch.alerts",
-        "event_code": alert.signature_ids[0] if alert.signature_ids else alert.kind,
+        "event_code": story.strongest_of(alert),
     }
 
 
@@ -141,7 +141,7 @@ def _info(alert: Alert, told: story.Story, *, linked: bool) -> dict[str, Any]:
     made = {
         "uid": alert.alert_id,
         "title": printable(alert.title),
-        "desc": printable(" ".join((alert.summary, *(f"Wrong {reason}." for reason in told.wrong)))),
+        "desc": printable(" ".join((alert.summary, *(f"It would be wrong {reason}." for reason in told.wrong)))),
         "types": ["model_distillation" if alert.kind != "operational" else "operational"],
         "created_time": alert.detected_at,
         "modified_time": max(alert.detected_at, alert.last_seen),

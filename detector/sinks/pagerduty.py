@@ -47,7 +47,7 @@ def event_of(alert: Alert, *, routing_key: str, triggered: bool, runbooks: str =
             "source": printable(alert.entity.tenant),
             "severity": SEVERITIES[alert.severity],
             "timestamp": format_time(alert.detected_at),
-            "component": alert.signature_ids[0] if alert.signature_ids else alert.kind,
+            "component": story.strongest_of(alert),
             "group": alert.campaign.id if alert.campaign is not None else printable(alert.entity.value),
             "class": "model_distillation",
             "custom_details": details_of(alert, told),
@@ -68,7 +68,7 @@ def details_of(alert: Alert, told: story.Story) -> dict[str, Any]:
             if bar.counted
         ],
         "verdict": told.verdict,
-        "wrong": list(told.wrong),
+        "it would be wrong": list(told.wrong),
         "runbook": told.read_on,
         "alert": f"{alert.alert_id} revision {alert.revision}",
         "accounts, some of them": list(alert.campaign.members_sample) if alert.campaign is not None else [],

@@ -58,7 +58,7 @@ def _whole(alert: Alert, told: story.Story, *, linked: bool) -> str:
         f"*Do:* {mrkdwn(told.todo)}",
         f"*Left the building:* {mrkdwn(told.lost)}" if told.lost else "",
         f"*Why:* {mrkdwn(told.verdict)}\n```{bars}```" if bars else "",
-        "*Wrong*\n" + "\n".join(f"• {mrkdwn(reason)}" for reason in told.wrong) if told.wrong else "",
+        "*It would be wrong*\n" + "\n".join(f"• {mrkdwn(reason)}" for reason in told.wrong) if told.wrong else "",
         f"Such as {members}" if members else "",
         f"{page} {mrkdwn_code(alert.alert_id)}" if told.read_on else mrkdwn_code(alert.alert_id),
     )
