@@ -17,7 +17,8 @@ from typing import Any, Final
 import orjson
 from rich.markup import escape
 
-FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+# The wide forms too: some spreadsheets read them as the narrow ones.
+FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def printable(text: str) -> str:

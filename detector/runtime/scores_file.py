@@ -13,10 +13,12 @@ are missing, and a pool's accounts are its sample of at most 128. Campaigns' mem
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from detector.accounts import A
@@ -89,6 +91,15 @@ def _accounts(judge: Judge, best: F64, rows: I64) -> pa.Table:
 def _table(columns: dict[str, object], rows: int) -> pa.Table:
     made = [pa.array(columns[f.name]).cast(f.type) if f.name in columns else pa.nulls(rows, f.type) for f in _SCHEMA]
     return pa.table(made, schema=_SCHEMA)
+
+
+def read_account(path: Path, account_id: str) -> list[dict[str, Any]]:
+    """The rows of one account, one per tenant; none where the file or the account is missing."""
+    if not path.exists():
+        return []
+    mine = (pc.field("kind") == "account") & (pc.field("value") == account_id)
+    rows: list[dict[str, Any]] = pyarrow.parquet.read_table(path, filters=mine).to_pylist()
+    return rows
 
 
 def write_scores(path: Path, judges: Iterable[Judge], *, alerts: Iterable[Alert], members: Iterable[Member]) -> None:

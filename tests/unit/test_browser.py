@@ -4,9 +4,9 @@ One browser serves all of them. Where there is no Chromium they are skipped, wit
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -50,12 +50,17 @@ LOADED = """[...document.querySelectorAll('script, img, iframe, object, embed, l
   .map(e => e.outerHTML)"""
 
 
-def browsed(look: Callable[[Browser], Awaitable[Any]]) -> None:
-    async def run() -> None:
-        async with browsing() as browser:
-            await look(browser)
+Look = Callable[[Browser], Awaitable[None]]
 
-    asyncio.run(run())
+
+@pytest.fixture(scope="module")
+def browsed() -> Iterator[Callable[[Look], None]]:
+    """Runs what looks at pages; one browser for all of them."""
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        browser = runner.run(stack.enter_async_context(browsing()))
+        yield lambda look: runner.run(look(browser))
+        runner.run(stack.aclose())
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +68,9 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> RunFiles:
     return read_files(labelled_run(tmp_path_factory.mktemp("browser")))
 
 
-def test_the_report_fits_its_width_is_named_and_legible_in_light_and_dark(held: RunFiles) -> None:
+def test_the_report_fits_its_width_is_named_and_legible_in_light_and_dark(
+    browsed: Callable[[Look], None], held: RunFiles
+) -> None:
     address = (held.folder / "report.html").as_uri()
 
     async def look(browser: Browser) -> None:
@@ -83,7 +90,7 @@ def test_the_report_fits_its_width_is_named_and_legible_in_light_and_dark(held: 
     browsed(look)
 
 
-def test_the_report_prints_what_is_folded(held: RunFiles) -> None:
+def test_the_report_prints_what_is_folded(browsed: Callable[[Look], None], held: RunFiles) -> None:
     async def look(browser: Browser) -> None:
         page = await browser.page(media="print")
         await page.open((held.folder / "report.html").as_uri())
@@ -96,7 +103,7 @@ def test_the_report_prints_what_is_folded(held: RunFiles) -> None:
     browsed(look)
 
 
-def test_the_report_is_read_by_keyboard_alone(held: RunFiles) -> None:
+def test_the_report_is_read_by_keyboard_alone(browsed: Callable[[Look], None], held: RunFiles) -> None:
     async def look(browser: Browser) -> None:
         page = await browser.page()
         await page.open((held.folder / "report.html").as_uri())
@@ -115,7 +122,9 @@ def test_the_report_is_read_by_keyboard_alone(held: RunFiles) -> None:
     browsed(look)
 
 
-def test_hostile_strings_neither_run_nor_widen_the_report(held: RunFiles, tmp_path: Path) -> None:
+def test_hostile_strings_neither_run_nor_widen_the_report(
+    browsed: Callable[[Look], None], held: RunFiles, tmp_path: Path
+) -> None:
     texts = [*MARKUP.values(), HOSTILE["long"][:256], HOSTILE["wide"], HOSTILE["right_to_left"], HOSTILE["combining"]]
     path = tmp_path / "hostile.html"
     path.write_text(report_of(hostile_run(held, texts)), encoding="utf-8")
@@ -134,7 +143,9 @@ def test_hostile_strings_neither_run_nor_widen_the_report(held: RunFiles, tmp_pa
     browsed(look)
 
 
-def test_the_policy_stops_what_were_it_markup_would_run(held: RunFiles, tmp_path: Path) -> None:
+def test_the_policy_stops_what_were_it_markup_would_run(
+    browsed: Callable[[Look], None], held: RunFiles, tmp_path: Path
+) -> None:
     """The second line of defence: even a hole in the escaping runs nothing."""
     path = tmp_path / "hole.html"
     hole = "<script>window.ran = 1</script><img src=x onerror='window.ran = 2'><style>body { display: none }</style>"
@@ -157,7 +168,7 @@ async def _until(page: Page, script: str) -> None:
         await asyncio.sleep(0.05)
 
 
-def test_the_live_page_updates_and_leaves_the_reader_in_place(held: RunFiles) -> None:
+def test_the_live_page_updates_and_leaves_the_reader_in_place(browsed: Callable[[Look], None], held: RunFiles) -> None:
     alerts = [msgspec.structs.replace(a, status="open") for a in held.campaigns]
     now_ms = alerts[0].last_seen
     shown = [seen_of(alerts, [], now_ms=now_ms)]
@@ -201,7 +212,9 @@ def test_the_live_page_updates_and_leaves_the_reader_in_place(held: RunFiles) ->
     browsed(look)
 
 
-def test_the_live_page_fits_and_is_legible_and_reads_without_its_script(held: RunFiles) -> None:
+def test_the_live_page_fits_and_is_legible_and_reads_without_its_script(
+    browsed: Callable[[Look], None], held: RunFiles
+) -> None:
     seen = seen_of(held.campaigns, [], now_ms=held.campaigns[0].last_seen)._replace(trouble="NoBrokersAvailable")
 
     async def look(browser: Browser) -> None:

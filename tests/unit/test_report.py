@@ -189,6 +189,13 @@ def test_a_hostile_string_is_text_wherever_it_stands(folder: Path, texts: list[s
     assert printable(said.replace("\n", " ")) == said.replace("\n", " ")
 
 
+def test_a_report_stays_small_whatever_the_log_names(folder: Path) -> None:
+    held = read_files(folder)
+    page = report_of(hostile_run(held, [f"{number:05d}{'<' * 251}" for number in range(600)]))
+    assert len(page.encode()) < BYTES_MAX
+    assert "The first 200 of 600 rows." in page
+
+
 def test_a_damaged_or_missing_directory_is_an_error_in_one_sentence(folder: Path, tmp_path: Path) -> None:
     for words in (("report", tmp_path), ("diff", folder, tmp_path)):
         result = run(*words)
