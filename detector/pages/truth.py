@@ -103,7 +103,7 @@ def truth_section(run: RunFiles) -> Section:
     if found is not None and found.attack.any() and not found.attack.all():
         steps = curve(found)
         blocks += [_curves(steps, run.manifest["settings"]["verdict"]["threshold"]), _recalls(steps)]
-        said = "An account's verdict is that of the best pool or campaign that holds it, at the end of the run."
+        said = "An account's verdict: its campaign's, else that of the best pool without one, at the end of the run."
         blocks.append(Note(said, "muted"))
     else:
         blocks.append(Note("Curves need accounts of both kinds and the run's scores.parquet.", "muted"))
@@ -215,7 +215,7 @@ def histogram(found: Judged, threshold: float) -> Plot:
     return bars(
         "verdicts",
         title="Accounts by verdict",
-        says="Log odds of the best pool that holds an account; accounts in no pool stand at the left edge. "
+        says="Log odds of an account's campaign, else of its best pool; accounts in none stand at the left edge. "
         "The scale of the counts is logarithmic.",
         labels=[f"{edge:.1f}" for edge in edges[:-1]],
         series=(("benign", np.log10(innocent + 1).tolist()), ("campaigns'", np.log10(guilty + 1).tolist())),

@@ -245,7 +245,7 @@ def _by_itself(run: Run, account_id: str) -> Iterator[str]:
         yield f"  by itself, at the end of the run: {words or 'no signature can judge it'}"
         best = row["log_odds"]
         yield (
-            f"  the best pool that holds it reached log-odds {best:.2f}; an alert needs {run.threshold:.2f}"
+            f"  its campaign, else its best pool, reached log-odds {best:.2f}; an alert needs {run.threshold:.2f}"
             f" and {run.families_min} families"
             if best is not None
             else "  no pool large enough to be judged holds it"
