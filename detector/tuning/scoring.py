@@ -121,6 +121,8 @@ def score_run(folder: Path, *, labels: Path, inputs: Sequence[str], key: bytes, 
     run = read_run(folder)
     held = folder / "metrics.json"
     metrics = orjson.loads(held.read_bytes())
+    if metrics["first_event"] is None:
+        raise LabelsError(f"{folder}: no event was judged in this run; there is nothing to score")
     events = Inputs(
         list(inputs) or run.inputs,
         scopes=frozenset(decision.scope for decision in run.decisions),
