@@ -19,9 +19,7 @@ from detector.pages.run_files import RunFiles
 from detector.pages.scores import Curve, Judged, curve, judged, recall_at
 from detector.pages.words import UNKNOWN, count, duration, interval, number, plural, share
 
-UNLABELLED = Note(
-    "No labels were given: this cannot be known. `stillwatch evaluate DIR --labels FILE` adds it.", "muted"
-)
+UNLABELLED = Note("No labels were given: this cannot be known. stillwatch evaluate DIR --labels FILE adds it.", "muted")
 LEAK_SHOWN, BINS = 4, 24
 DECADES = tuple(float(np.log10(n + 1)) for n in (0, 1, 10, 100, 1_000, 10_000, 100_000, 1_000_000))
 
