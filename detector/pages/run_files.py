@@ -23,6 +23,11 @@ from detector.vocabulary import Action
 
 HOUR_MS = 3_600_000
 _MANIFEST = frozenset({"settings", "inputs", "command", "version", "config_hash"})
+_COLUMNS = {
+    "timeline": {"window_start_ms", "campaign", "output_tokens", "contained_output_tokens"},
+    "accounts": {"account_id", "campaign", "population", "requests", "contained", "slowed", "acted_on", "account_tier"},
+    "scores": {"kind", "value", "in_campaign", "log_odds", "families"},
+}
 _METRICS = frozenset(
     {"events", "accounts", "alerts", "decisions", "accounts_acted_on", "first_event", "last_event", "rejects", "state"}
     | {"coverage", "policy", "interrupted", "events_outside_window"}
@@ -158,7 +163,11 @@ def _decisions(path: Path) -> Decided:
 
 
 def _table(path: Path) -> pa.Table | None:
-    return pyarrow.parquet.read_table(path) if path.exists() else None
+    """A table of this release; None where there is none, or one of another making."""
+    if not path.exists():
+        return None
+    table = pyarrow.parquet.read_table(path)
+    return table if set(table.column_names) >= _COLUMNS[path.stem] else None
 
 
 def read_files(folder: Path) -> RunFiles:

@@ -99,7 +99,7 @@ def _table(columns: dict[str, object], rows: int) -> pa.Table:
 
 def read_account(path: Path, account_id: str) -> list[dict[str, Any]]:
     """The rows of one account, one per tenant; none where the file or the account is missing."""
-    if not path.exists():
+    if not path.exists() or "kind" not in pyarrow.parquet.read_schema(path).names:
         return []
     mine = (pc.field("kind") == "account") & (pc.field("value") == account_id)
     rows: list[dict[str, Any]] = pyarrow.parquet.read_table(path, filters=mine).to_pylist()
