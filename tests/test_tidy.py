@@ -47,7 +47,8 @@ LAYERS = (
     ("models", "views", "profiles", "campaigns", "verdict", "alerts", "policy", "decision", "desk", "publishing"),
     ("judge", "cases", "orders", "discovery"),
     ("snapshot",),
-    ("runtime", "tuning", "enforce", "pages"),
+    ("runtime", "tuning", "enforce"),
+    ("pages",),
     ("cli", "__main__"),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
