@@ -22,6 +22,7 @@ from detector.runtime import lookup, scores_file
 from detector.runtime.lookup import Link, Seen
 from detector.signatures.registry import ACCOUNT_SIGNATURES, BY_ID
 from detector.tuning.scores import STRING_COLUMNS
+from detector.verdict import COUNTED
 
 LINKS_SHOWN = 5
 _SIGNS = (("fires", 1), ("quiet", -1))
@@ -160,6 +161,11 @@ def _verdict(alert: Alert, families_min: int) -> Iterator[str]:
     yield from (f"  {line}" for line in clearing(alert, families_min))
 
 
+def countable(item: Evidence) -> bool:
+    """Say whether a verdict may count an item: what signatures in shadow say is only shown."""
+    return item.signature not in BY_ID or BY_ID[item.signature].maturity in COUNTED
+
+
 def clearing(alert: Alert, families_min: int) -> Iterator[str]:
     """Say what would have kept an alert with a verdict from being raised, a line each."""
     verdict = alert.verdict
@@ -177,7 +183,8 @@ def clearing(alert: Alert, families_min: int) -> Iterator[str]:
                 if fact.threshold is not None
             )
             # Without it the next of its family counts, if there is one.
-            second = max((e.log_odds for e in alert.evidence if e.family == item.family and not e.counted), default=0.0)
+            others = (e for e in alert.evidence if e.family == item.family and not e.counted and countable(e))
+            second = max((e.log_odds for e in others), default=0.0)
             left = verdict.log_odds - item.log_odds + second
             word = "cleared" if left < verdict.threshold else "not cleared, its family has another item"
             yield f"without {item.signature} ({conditions}): {left:.2f}, {word}"
