@@ -43,8 +43,13 @@ class Page:
 
     def __init__(self, browser: "Browser", session: str) -> None:
         self._browser, self._session = browser, session
-        self.requests: list[str] = []  # every address that the page asked for
+        self.asked: dict[str, str] = {}  # every address that the page asked for, unless its policy stopped it
         self.said: list[str] = []  # what its console, its log and its policy said
+
+    @property
+    def requests(self) -> list[str]:
+        """The addresses that were asked for, in order."""
+        return list(self.asked.values())
 
     async def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command of the protocol."""
@@ -101,7 +106,9 @@ class Browser:
                 waiting.set_result(None)
             page = self._pages.get(session)
             if page is not None and method == "Network.requestWillBeSent":
-                page.requests.append(what["request"]["url"])
+                page.asked[what["requestId"]] = what["request"]["url"]
+            if page is not None and method == "Network.loadingFailed" and what.get("blockedReason") == "csp":
+                page.asked.pop(what["requestId"], None)  # it never left the browser
             if page is not None and method in ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown"):
                 page.said.append(str(what))
 

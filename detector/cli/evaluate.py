@@ -10,7 +10,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from detector.cli.common import EXIT_INPUT, Output, duration_ms, fail, read_key
+from detector.cli.common import EXIT_INPUT, Output, duration_ms, errors, fail, read_key
 from detector.pages.report import write_report
 from detector.records import SchemaError
 from detector.runtime.sources import InputError
@@ -35,12 +35,12 @@ def evaluate(
     after_ms = duration_ms(approve_after, option="--approve-after") if approve_after else None
     try:
         scores = score_run(folder, labels=labels, inputs=events or [], key=key)
-        write_report(folder)
+        _report(folder)
         approved = None
         if after_ms is not None:
             again = approved_run(folder, inputs=events or [], key=key, approve_after_ms=after_ms)
             approved = score_run(again, labels=labels, inputs=events or [], key=key)
-            write_report(again)
+            _report(again)
     except (InputError, SchemaError, LabelsError) as wrong:
         raise fail(str(wrong), code=EXIT_INPUT) from wrong
     except OSError as wrong:
@@ -54,6 +54,14 @@ def evaluate(
     if approved is not None:
         console.print(f"\nWith every campaign approved {approve_after} after it opened:")
         print_scores(approved, console=console)
+
+
+def _report(folder: Path) -> None:
+    """Write the report anew, now that there are scores; a run that is too old for one keeps its scores."""
+    try:
+        write_report(folder)
+    except SchemaError as wrong:
+        errors.print(f"note: no report: {wrong}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _share(value: float | None) -> str:

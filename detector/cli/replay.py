@@ -171,7 +171,7 @@ def replay(
             command=sys.argv[1:],
             opener=opener,
         )
-        if labels is not None and not result.interrupted:
+        if labels is not None and not result.interrupted and result.first_ms is not None:
             score_run(out, labels=labels, inputs=inputs, key=key, opener=opener)
         write_report(out)
     except (InputError, LabelsError) as wrong:

@@ -7,11 +7,12 @@ lengths compare within one alert.
 Limits: the first links and samples are shown; the alert's record has the rest.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 
 from detector.pages.blocks import Bar, Card, Table, Tone, columns
 from detector.pages.words import UNKNOWN, count, number, plural, share, when
-from detector.records import Alert, Evidence
+from detector.records import Alert, Evidence, LinkSummary
 from detector.runtime.explain import clearing
 from detector.signatures.registry import BY_ID
 from detector.story import facts_of
@@ -42,10 +43,20 @@ def _bars(evidence: Iterable[Evidence]) -> tuple[Bar, ...]:
     )
 
 
+def _varied(links: Iterable[LinkSummary]) -> list[LinkSummary]:
+    """Order links by accounts, the best of every kind first: twenty anchors say no more than one."""
+    seen: Counter[str] = Counter()
+    ranked = []
+    for link in sorted(links, key=lambda x: (-x.accounts, -x.requests, x.kind, x.value)):
+        ranked.append((seen[link.kind], link))
+        seen[link.kind] += 1
+    return [link for _, link in sorted(ranked, key=lambda pair: pair[0])]
+
+
 def _links(alert: Alert) -> Table | None:
     if alert.campaign is None or not alert.campaign.links:
         return None
-    links = sorted(alert.campaign.links, key=lambda x: (-x.accounts, x.kind, x.value))
+    links = _varied(alert.campaign.links)
     rest = len(links) - LINKS_SHOWN
     return Table(
         "Shared attributes",

@@ -24,10 +24,11 @@ FALSE_SHOWN = 20
 
 def _remedy(row: dict[str, Any], *, together: int) -> str:
     if row["account_tier"] in ("internal", "enterprise"):
-        return f"allow-list: stillwatch allow add, with its owner; a known {row['account_tier']} customer"
+        return f"a known {row['account_tier']} customer: stillwatch allow add, with its owner and an expiry"
     if together > 2:
-        return f"{together} of these share its network and SDK: allow-list that application, or raise the threshold"
-    return "label its alert (alerts label ID fp); if it recurs, an allow-list entry with an expiry"
+        shared = "network and SDK" if row["sdk_name"] else "network"
+        return f"{together} of these share its {shared}: allow-list that application, or raise the threshold"
+    return "label that campaign's alert fp; if it recurs, stillwatch allow add with an expiry"
 
 
 def false_section(run: RunFiles) -> Section:
@@ -44,10 +45,12 @@ def false_section(run: RunFiles) -> Section:
     alike: dict[tuple[str, str], int] = {}
     for row in rows:
         alike[row["sdk_name"], row["asn"]] = alike.get((row["sdk_name"], row["asn"]), 0) + 1
+    by = {value: campaign for (_, scope, value), campaign in run.decided.campaign_of.items() if scope == "account"}
     shown = tuple(
         (
             row["account_id"],
             row["population"],
+            by.get(row["account_id"]) or UNKNOWN,
             *(row[name] or UNKNOWN for name in ("account_tier", "sdk_name", "asn")),
             *(count(row[name]) for name in ("requests", "contained", "slowed")),
             _remedy(row, together=alike[row["sdk_name"], row["asn"]] if row["sdk_name"] or row["asn"] else 0),
@@ -55,7 +58,7 @@ def false_section(run: RunFiles) -> Section:
         for row in rows[:FALSE_SHOWN]
     )
     heads = columns(
-        *("account", "population", "tier", "SDK", "network (ASN)", "#requests", "#contained", "#slowed"),
+        *("account", "population", "hit by", "tier", "SDK", "network (ASN)", "#requests", "#contained", "#slowed"),
         "what could be done",
     )
     innocent = pc.sum(pc.equal(run.accounts["campaign"], "")).as_py() or 0

@@ -115,7 +115,7 @@ def overview(run: RunFiles) -> Section:
             Note(
                 "No labels were given, so this report says what the detector found and not whether it is right: "
                 "precision, recall, leak, time to detect and collateral are unknown. "
-                "`stillwatch evaluate DIR --labels FILE` adds them.",
+                "stillwatch evaluate DIR --labels FILE adds them.",
                 "muted",
             )
         )

@@ -117,7 +117,7 @@ def thinned(points: Sequence[Point], *, most: int) -> list[Point]:
     """Take every nth point, and the last one.
 
     >>> thinned([(float(n), 0.0) for n in range(10)], most=4)
-    [(0.0, 0.0), (3.0, 0.0), (6.0, 0.0), (9.0, 0.0)]
+    [(0.0, 0.0), (4.0, 0.0), (8.0, 0.0), (9.0, 0.0)]
     """
     if len(points) <= most:
         return list(points)

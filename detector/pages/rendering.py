@@ -5,7 +5,8 @@ Invariants: every value is escaped by the template engine, whatever it is, and w
 printed is replaced before (control characters, bidirectional overrides). A page loads nothing:
 its policy allows its own style sheet, by digest, and nothing else. The live page may also run
 its one script and ask its own server.
-Limits: strings of logs never stand in an attribute, an address, a style or a script.
+Limits: of a table the first `ROWS_MAX` rows are shown. Strings of logs never stand in an
+attribute, an address, a style or a script.
 Source: Content Security Policy, level 3; OWASP's page on cross-site scripting.
 """
 
@@ -22,6 +23,8 @@ from markupsafe import Markup
 from detector.pages.blocks import Section
 from detector.runtime.printing import printable
 
+ROWS_MAX = 200  # of one table: a log may name any number of tenants or campaigns, and a page must stay small
+
 
 def _shown(value: Any) -> Any:
     """What the template writes for a value."""
@@ -31,7 +34,7 @@ def _shown(value: Any) -> Any:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    made = Environment(
         loader=PackageLoader("detector.pages"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -40,6 +43,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
+    made.globals["rows_max"] = ROWS_MAX
+    return made
 
 
 @cache

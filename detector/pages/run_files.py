@@ -22,6 +22,16 @@ from detector.records import ACTIONS, Alert, SchemaError, decode, parse_time
 from detector.vocabulary import Action
 
 HOUR_MS = 3_600_000
+_MANIFEST = frozenset({"settings", "inputs", "command", "version", "config_hash"})
+_COLUMNS = {
+    "timeline": {"window_start_ms", "campaign", "output_tokens", "contained_output_tokens"},
+    "accounts": {"account_id", "campaign", "population", "requests", "contained", "slowed", "acted_on", "account_tier"},
+    "scores": {"kind", "value", "in_campaign", "log_odds", "families"},
+}
+_METRICS = frozenset(
+    {"events", "accounts", "alerts", "decisions", "accounts_acted_on", "first_event", "last_event", "rejects", "state"}
+    | {"coverage", "policy", "interrupted", "events_outside_window"}
+)
 
 
 class _Damage(msgspec.Struct):
@@ -74,6 +84,7 @@ class Decided(NamedTuple):
     made: int  # decisions, renewals aside
     by_kind: Counter[tuple[str, str, str, str]]  # (action, mode, origin, state) -> records
     strictest: dict[tuple[str, str, str], Action]  # (tenant, scope, value) -> the strictest active action
+    campaign_of: dict[tuple[str, str, str], str]  # (tenant, scope, value) -> the last campaign; empty: none
     by_campaign: dict[str, Counter[str]]  # campaign id -> its targets by strictest action
     by_hour: dict[int, Counter[str]]  # hour -> records that took effect, by action
 
@@ -148,11 +159,15 @@ def _decisions(path: Path) -> Decided:
     by_campaign: dict[str, Counter[str]] = {}
     for key, action in strictest.items():
         by_campaign.setdefault(campaign_of[key], Counter())[action] += 1
-    return Decided(kinds.total(), len(ids), kinds, strictest, by_campaign, by_hour)
+    return Decided(kinds.total(), len(ids), kinds, strictest, campaign_of, by_campaign, by_hour)
 
 
 def _table(path: Path) -> pa.Table | None:
-    return pyarrow.parquet.read_table(path) if path.exists() else None
+    """A table of this release; None where there is none, or one of another making."""
+    if not path.exists():
+        return None
+    table = pyarrow.parquet.read_table(path)
+    return table if set(table.column_names) >= _COLUMNS[path.stem] else None
 
 
 def read_files(folder: Path) -> RunFiles:
@@ -166,9 +181,10 @@ def read_files(folder: Path) -> RunFiles:
         tables = [_table(folder / f"{name}.parquet") for name in ("timeline", "accounts", "scores")]
     except (msgspec.DecodeError, orjson.JSONDecodeError, pa.ArrowInvalid) as wrong:
         raise SchemaError(f"{folder} holds a damaged file: {wrong}; replay again") from wrong
-    missing = {"settings", "inputs", "command", "version", "config_hash"} - set(manifest)
-    if missing:
-        raise SchemaError(f"{folder / 'manifest.json'} lacks {', '.join(sorted(missing))}; replay again")
+    for name, held, needed in (("manifest", manifest, _MANIFEST), ("metrics", metrics, _METRICS)):
+        if needed - set(held):
+            lacking = ", ".join(sorted(needed - set(held)))
+            raise SchemaError(f"{folder / name}.json has no {lacking}: an older release wrote it; replay again")
     return RunFiles(
         folder=folder,
         alerts=alerts,

@@ -19,6 +19,7 @@ from detector.pages.scores import SignatureRates, judged, pool_totals, rates
 from detector.pages.truth import histogram
 from detector.pages.words import UNKNOWN, count, number, share
 from detector.records import Alert
+from detector.runtime.explain import countable
 from detector.signatures.registry import BY_ID
 
 STEP = 0.25
@@ -67,7 +68,7 @@ def _without(alert: Alert, signature: str) -> float:
     """An alert's log odds without one signature: the next of its family counts."""
     assert alert.verdict is not None
     gone = next(e for e in alert.evidence if e.signature == signature)
-    rest = [e.log_odds for e in alert.evidence if e.family == gone.family and not e.counted]
+    rest = [e.log_odds for e in alert.evidence if e.family == gone.family and not e.counted and countable(e)]
     return alert.verdict.log_odds - gone.log_odds + max(rest, default=0.0)
 
 
@@ -78,7 +79,8 @@ def _lost(alerts: Sequence[Alert], signature: str, families_min: int) -> int:
         item = next((e for e in alert.evidence if e.signature == signature and e.counted and e.log_odds > 0), None)
         if item is None or alert.verdict is None:
             continue
-        families = {e.family for e in alert.evidence if e.log_odds > 0 and e.signature != signature}
+        rest = (e for e in alert.evidence if e.log_odds > 0 and e.signature != signature and countable(e))
+        families = {e.family for e in rest}
         lost += _without(alert, signature) < alert.verdict.threshold or len(families) < families_min
     return lost
 

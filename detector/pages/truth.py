@@ -19,9 +19,7 @@ from detector.pages.run_files import RunFiles
 from detector.pages.scores import Curve, Judged, curve, judged, recall_at
 from detector.pages.words import UNKNOWN, count, duration, interval, number, plural, share
 
-UNLABELLED = Note(
-    "No labels were given: this cannot be known. `stillwatch evaluate DIR --labels FILE` adds it.", "muted"
-)
+UNLABELLED = Note("No labels were given: this cannot be known. stillwatch evaluate DIR --labels FILE adds it.", "muted")
 LEAK_SHOWN, BINS = 4, 24
 DECADES = tuple(float(np.log10(n + 1)) for n in (0, 1, 10, 100, 1_000, 10_000, 100_000, 1_000_000))
 
@@ -103,7 +101,7 @@ def truth_section(run: RunFiles) -> Section:
     if found is not None and found.attack.any() and not found.attack.all():
         steps = curve(found)
         blocks += [_curves(steps, run.manifest["settings"]["verdict"]["threshold"]), _recalls(steps)]
-        said = "An account's verdict is that of the best pool or campaign that holds it, at the end of the run."
+        said = "An account's verdict: its campaign's, else that of the best pool without one, at the end of the run."
         blocks.append(Note(said, "muted"))
     else:
         blocks.append(Note("Curves need accounts of both kinds and the run's scores.parquet.", "muted"))
@@ -215,7 +213,7 @@ def histogram(found: Judged, threshold: float) -> Plot:
     return bars(
         "verdicts",
         title="Accounts by verdict",
-        says="Log odds of the best pool that holds an account; accounts in no pool stand at the left edge. "
+        says="Log odds of an account's campaign, else of its best pool; accounts in none stand at the left edge. "
         "The scale of the counts is logarithmic.",
         labels=[f"{edge:.1f}" for edge in edges[:-1]],
         series=(("benign", np.log10(innocent + 1).tolist()), ("campaigns'", np.log10(guilty + 1).tolist())),

@@ -18,12 +18,14 @@ from detector.campaigns import HIT_SHARE_MIN, HITS_MIN
 from detector.encode import subnet_of
 from detector.formats import AUTO
 from detector.records import Alert, Decision, DetectorError, Evidence, Member, SchemaError, decode, format_time
-from detector.runtime import lookup
+from detector.runtime import lookup, scores_file
 from detector.runtime.lookup import Link, Seen
-from detector.signatures.registry import BY_ID
+from detector.signatures.registry import ACCOUNT_SIGNATURES, BY_ID
 from detector.tuning.scores import STRING_COLUMNS
+from detector.verdict import COUNTED
 
 LINKS_SHOWN = 5
+_SIGNS = (("fires", 1), ("quiet", -1))
 
 
 class NotFoundError(DetectorError):
@@ -40,6 +42,8 @@ class Run(NamedTuple):
     form: str  # the inputs' format, as it was asked for
     hash_key: str
     families_min: int
+    threshold: float
+    scores: Path  # what every signature said at the end; may be missing
 
 
 def read_run(folder: Path) -> Run:
@@ -53,7 +57,8 @@ def read_run(folder: Path) -> Run:
     try:
         manifest = orjson.loads(raw_manifest)
         inputs = [item["path"] for item in manifest["inputs"]]
-        hash_key, families_min = manifest["hash_key"], manifest["settings"]["verdict"]["families_min"]
+        hash_key, verdict = manifest["hash_key"], manifest["settings"]["verdict"]
+        families_min, threshold = int(verdict["families_min"]), float(verdict["threshold"])
     except (KeyError, TypeError, ValueError) as wrong:
         raise SchemaError(f"{folder / 'manifest.json'} is not a run's manifest: {wrong!r}; replay again") from wrong
     return Run(
@@ -64,6 +69,8 @@ def read_run(folder: Path) -> Run:
         form=manifest.get("format", AUTO),
         hash_key=hash_key,
         families_min=families_min,
+        threshold=threshold,
+        scores=folder / scores_file.FILE,
     )
 
 
@@ -154,6 +161,11 @@ def _verdict(alert: Alert, families_min: int) -> Iterator[str]:
     yield from (f"  {line}" for line in clearing(alert, families_min))
 
 
+def countable(item: Evidence) -> bool:
+    """Say whether a verdict may count an item: what signatures in shadow say is only shown."""
+    return item.signature not in BY_ID or BY_ID[item.signature].maturity in COUNTED
+
+
 def clearing(alert: Alert, families_min: int) -> Iterator[str]:
     """Say what would have kept an alert with a verdict from being raised, a line each."""
     verdict = alert.verdict
@@ -171,7 +183,8 @@ def clearing(alert: Alert, families_min: int) -> Iterator[str]:
                 if fact.threshold is not None
             )
             # Without it the next of its family counts, if there is one.
-            second = max((e.log_odds for e in alert.evidence if e.family == item.family and not e.counted), default=0.0)
+            others = (e for e in alert.evidence if e.family == item.family and not e.counted and countable(e))
+            second = max((e.log_odds for e in others), default=0.0)
             left = verdict.log_odds - item.log_odds + second
             word = "cleared" if left < verdict.threshold else "not cleared, its family has another item"
             yield f"without {item.signature} ({conditions}): {left:.2f}, {word}"
@@ -222,11 +235,28 @@ def explain_account(run: Run, account_id: str, *, key: bytes, at_ms: int | None 
         yield "  no campaign of this run holds it"
     if seen is not None:
         yield from _shared(run, seen, member=bool(mine))
+    if at_ms is None:
+        yield from _by_itself(run, account_id)
     if not decided:
         yield "  no decision was made about it"
     governing = in_force(decided, at_ms) if at_ms is not None else []
     for decision in decided:
         yield _decision(decision, at_ms if decision in governing else None)
+
+
+def _by_itself(run: Run, account_id: str) -> Iterator[str]:
+    """What signatures say of one account, and how near to an alert its best pool came, at the end of the run."""
+    for row in scores_file.read_account(run.scores, account_id):
+        said = {word: [s.id for s in ACCOUNT_SIGNATURES if (row.get(s.id) or 0) * sign > 0] for word, sign in _SIGNS}
+        words = "; ".join(f"{word}: {', '.join(names)}" for word, names in said.items() if names)
+        yield f"  by itself, at the end of the run: {words or 'no signature can judge it'}"
+        best = row["log_odds"]
+        yield (
+            f"  its campaign, else its best pool, reached log-odds {best:.2f}; an alert needs {run.threshold:.2f}"
+            f" and {run.families_min} families"
+            if best is not None
+            else "  no pool large enough to be judged holds it"
+        )
 
 
 def _shared(run: Run, seen: Seen, *, member: bool) -> Iterator[str]:

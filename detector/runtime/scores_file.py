@@ -4,19 +4,21 @@ Purpose: `scores.parquet`: how near to an alert the accounts and pools came that
 the report, for thresholds and for `explain`.
 Invariants: looking changes nothing: the outcome of a run is the same with or without it. One row
 per account of the table and per pool that is large enough to be judged; `log_odds` is the
-verdict's number (of an account: of the best pool or campaign that holds it, null where none does),
-then one column per active signature: natural log odds of pools; of accounts 1 fires, -1 is quiet,
-0 cannot say.
+verdict's number (of an account: the best of the campaigns that it is a member of and of the pools
+that no campaign holds, null where there is none), then one column per active signature: natural
+log odds of pools; of accounts 1 fires, -1 is quiet, 0 cannot say.
 Limits: one window, the whole run, as the tables stand at its end: accounts that were forgotten
 are missing, and a pool's accounts are its sample of at most 128. Campaigns' members are complete.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from detector.accounts import A
@@ -47,14 +49,18 @@ _SCHEMA = pa.schema(
 
 
 def _pools(judge: Judge, best: F64) -> pa.Table:
-    """The pools' rows; `best` takes each account row's best pool."""
+    """The pools' rows; `best` takes each account row's best pool.
+
+    Who carries a campaign's links and is no member was told from its members: such pools say nothing of an account.
+    """
     links, active = judge.links, judge.coverage()[0]
     pools = np.flatnonzero(links.pools[:, P.REQUESTS] >= REQUESTS_MIN)
     pools = pools[np.argsort(links.index.keys[links.pools[pools, P.LINK]], kind="stable")]
     view = link_view(links, pools, judge.accounts, judge.population, judge.tails, now_ms=judge.discovered_ms)
     answers, total, families = score_pools(view, active, judge.settings)
     sample = links.large.columns
-    for at, pool in enumerate(pools.tolist()):
+    loose = np.flatnonzero(links.pools[pools, P.CAMPAIGN] == 0)
+    for at, pool in zip(loose.tolist(), pools[loose].tolist(), strict=True):
         held = judge.accounts.index.find(sample.hashes[pool, : int(sample.sizes[pool])])
         np.fmax.at(best, held[held >= 0], total[at])
     rows = links.pools[pools, P.LINK]
@@ -89,6 +95,15 @@ def _accounts(judge: Judge, best: F64, rows: I64) -> pa.Table:
 def _table(columns: dict[str, object], rows: int) -> pa.Table:
     made = [pa.array(columns[f.name]).cast(f.type) if f.name in columns else pa.nulls(rows, f.type) for f in _SCHEMA]
     return pa.table(made, schema=_SCHEMA)
+
+
+def read_account(path: Path, account_id: str) -> list[dict[str, Any]]:
+    """The rows of one account, one per tenant; none where the file or the account is missing."""
+    if not path.exists() or "kind" not in pyarrow.parquet.read_schema(path).names:
+        return []
+    mine = (pc.field("kind") == "account") & (pc.field("value") == account_id)
+    rows: list[dict[str, Any]] = pyarrow.parquet.read_table(path, filters=mine).to_pylist()
+    return rows
 
 
 def write_scores(path: Path, judges: Iterable[Judge], *, alerts: Iterable[Alert], members: Iterable[Member]) -> None:

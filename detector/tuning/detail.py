@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from detector.records import Alert, Decision
-from detector.tuning.evaluate import UNLABELLED, Truth
+from detector.tuning.evaluate import UNLABELLED
 from detector.tuning.scores import CONTAINS, SLOWS, levels_of, targets, timelines
 
 COLUMNS: Final = ("output_tokens", "account_tier", "sdk_name", "asn")
@@ -27,6 +27,7 @@ SHOWN: Final = ("account_tier", "sdk_name", "asn")
 WINDOWS_MAX: Final = 240
 WINDOW_STEPS_MS: Final = tuple(60_000 * minutes for minutes in (10, 30, 60, 180, 360, 720, 1_440, 10_080))
 I64 = npt.NDArray[np.int64]
+Truth = dict[str, tuple[str, str]]  # account -> (campaign, population)
 
 
 def window_ms_for(span_ms: tuple[int, int]) -> int:

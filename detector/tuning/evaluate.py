@@ -33,7 +33,6 @@ NORMAL = 1.959964  # the normal distribution's quantile of 1 - TAIL
 DAY_MS = 86_400_000
 I64 = npt.NDArray[np.int64]
 Scores = dict[str, Any]
-Truth = dict[str, tuple[str, str]]  # account -> (campaign, population)
 
 
 class Labels(NamedTuple):
@@ -86,12 +85,12 @@ def labels_from(table: pa.Table) -> Labels:
     return Labels(by=by, ids=text[by], campaigns=campaigns, populations=populations)
 
 
-def truth_of(labels: Labels, *, events: Iterable[pa.RecordBatch]) -> Truth:
-    """Label of each account. One labelled request makes the whole account the campaign's."""
+def by_account(labels: Labels, *, events: Iterable[pa.RecordBatch]) -> dict[str, tuple[str, str]]:
+    """Label of each account: (campaign, population). One labelled request makes the whole account the campaign's."""
     if labels.by == "account_id":
         pairs = zip(labels.campaigns.to_pylist(), labels.populations.to_pylist(), strict=True)
         return dict(zip(labels.ids.to_pylist(), pairs, strict=True))
-    out: Truth = {}
+    out: dict[str, tuple[str, str]] = {}
     for batch in events:
         at = pc.index_in(batch.column("event_id"), value_set=labels.ids)
         known = at.drop_null()
@@ -105,7 +104,7 @@ def truth_of(labels: Labels, *, events: Iterable[pa.RecordBatch]) -> Truth:
     return out
 
 
-def _name_alerts(alerts: Iterable[Alert], *, members: Iterable[Member], truth: Truth) -> Naming:
+def _name_alerts(alerts: Iterable[Alert], *, members: Iterable[Member], truth: dict[str, tuple[str, str]]) -> Naming:
     """Decide for each campaign alert, as it opened, whose accounts it names."""
     opened: dict[str, Alert] = {}
     for alert in alerts:
@@ -141,7 +140,7 @@ def _name_alerts(alerts: Iterable[Alert], *, members: Iterable[Member], truth: T
 def _tally(
     events: Iterable[pa.RecordBatch],
     *,
-    truth: Truth,
+    truth: dict[str, tuple[str, str]],
     decisions: Sequence[Decision],
     detected_ms: dict[str, int],
 ) -> Tally:
@@ -282,7 +281,6 @@ def evaluate(
     alerts: Iterable[Alert],
     decisions: Iterable[Decision],
     members: Iterable[Member],
-    truth: Truth | None = None,
 ) -> Scores:
     """Compute the contract's scores; a JSON-ready dictionary.
 
@@ -291,13 +289,11 @@ def evaluate(
     `tenant`, `event_id` when labels are by event, and the columns of the scopes decided on
     (`scores.SCOPE_COLUMNS`). Accounts without a label count as benign, population
     `unlabelled`. Account-days are accounts seen times the days that the log spans.
-    `truth` is `truth_of(labels, events=events)` where that is known already.
     Top level: `leak`, `collateral_ppm` and the like over everything, then `campaigns`,
     `benign` (with `populations`) and `alerts`.
     """
     decided = list(decisions)
-    if truth is None:
-        truth = truth_of(labels, events=events)
+    truth = by_account(labels, events=events)
     naming = _name_alerts(alerts, members=members, truth=truth)
     detected_ms = {campaign: found[0].detected_at for campaign, found in naming.named.items()}
     tally = _tally(events, truth=truth, decisions=decided, detected_ms=detected_ms)

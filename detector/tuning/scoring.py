@@ -26,7 +26,7 @@ from detector.runtime.feed import ALWAYS, with_fingerprints
 from detector.runtime.replay import replay
 from detector.runtime.sources import Opener, decode_block, open_input
 from detector.tuning.detail import COLUMNS, Detail
-from detector.tuning.evaluate import Labels, Scores, evaluate, labels_from, truth_of
+from detector.tuning.evaluate import Labels, Scores, by_account, evaluate, labels_from
 from detector.tuning.scores import SCOPE_COLUMNS
 
 CONTENT_SCOPES = frozenset({"system_prompt_fp", "template_fp", "anchor_fp"})
@@ -121,6 +121,8 @@ def score_run(folder: Path, *, labels: Path, inputs: Sequence[str], key: bytes, 
     run = read_run(folder)
     held = folder / "metrics.json"
     metrics = orjson.loads(held.read_bytes())
+    if metrics["first_event"] is None:
+        raise LabelsError(f"{folder}: no event was judged in this run; there is nothing to score")
     events = Inputs(
         list(inputs) or run.inputs,
         scopes=frozenset(decision.scope for decision in run.decisions),
@@ -129,12 +131,15 @@ def score_run(folder: Path, *, labels: Path, inputs: Sequence[str], key: bytes, 
         key=key,
         opener=opener,
     )
-    truth = truth_of(labelled, events=events)
+    # Said of accounts from here on, so that labels of events are looked up once.
+    truth = by_account(labelled, events=events)
+    campaigns, populations = zip(*truth.values(), strict=True) if truth else ((), ())
+    labelled = Labels(
+        "account_id", *(pa.array(column, pa.string()) for column in (list(truth), campaigns, populations))
+    )
     span = (parse_time(metrics["first_event"]), parse_time(metrics["last_event"]))
     detail = Detail(events, truth=truth, decisions=run.decisions, span_ms=span)
-    scores = evaluate(
-        detail, labels=labelled, alerts=run.alerts, decisions=run.decisions, members=run.members, truth=truth
-    )
+    scores = evaluate(detail, labels=labelled, alerts=run.alerts, decisions=run.decisions, members=run.members)
     scores |= detail.finish(folder, alerts=run.alerts, scores=scores)
     held.write_bytes(orjson.dumps({**metrics, "scores": scores}, option=orjson.OPT_INDENT_2))
     return scores

@@ -1,7 +1,14 @@
 """Pictures of the pages in a real browser: `make screenshots`, or `python -m tests.bench.screenshots [DIR]`.
 
-The report of the sample log with its labels, without them, and compared with another run, and the live page:
-each at a phone's and a desktop's width, in light and dark, and the report as a printer gets it.
+The report of the sample log with its labels, without them, and of a stricter run compared with it, and the live page
+with and without brokers: each at a phone's and a desktop's width, in light and dark.
+
+What looking at them changed: figures are drawn at a phone's width, so that their letters keep their size there, and
+stand three abreast on a desk; labels at the right edge of an axis are no longer cut; tables wrap at words and scroll
+by themselves instead of breaking names in the middle; on a phone a piece of evidence is a block of its own, not a row
+that is taller than the screen; a histogram's counts have round ticks and its legend has bars; thresholds and
+verdicts stand side by side; marks have a halo, so that a curve does not cross out their words; nothing found is no
+longer green where a campaign was missed; the list of quiet signatures went, the table has them.
 """
 
 import asyncio

@@ -358,7 +358,9 @@ def run_directory(folder: Path) -> Path:
 def test_a_run_is_scored_from_its_files_and_keeps_its_scores(tmp_path: Path) -> None:
     folder = run_directory(tmp_path)
     scores = score_run(folder, labels=folder / "labels.csv", inputs=[], key=DEVELOPMENT_KEY)
-    assert scores == evaluate(**small_world())
+    beside = {"leaked_output_tokens_before_detection", "timeline_window_ms"}
+    assert {name: value for name, value in scores.items() if name not in beside} == evaluate(**small_world())
+    assert beside <= set(scores)
     metrics = orjson.loads((folder / "metrics.json").read_bytes())
     assert metrics["events"] == 40
     assert metrics["scores"] == orjson.loads(orjson.dumps(scores))
@@ -399,6 +401,7 @@ def test_the_command_prints_scores_and_says_what_is_wrong(tmp_path: Path) -> Non
     assert "k: 2 accounts, 20 requests, found after 4.0 h and 10 requests; leak 70.0 %" in done.stdout.replace(
         "\n", " "
     )
+    assert "note: no report: " in done.stderr  # the directory is not a whole run's
     machine = runner.invoke(app, ["evaluate", str(folder), "--labels", str(folder / "labels.csv"), "-o", "json"])
     assert orjson.loads(machine.stdout)["leak"] == 0.7
     (folder / "bad.csv").write_text("name\na\n")

@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from detector.cli.output import Listing, field_of, write_one, write_rows, write_stream
-from detector.runtime.printing import csv_line, json_text, printable
+from detector.runtime.printing import FORMULA_STARTS, WIDE_STARTS, csv_line, json_text, printable
+from tests import hostile_strings
 
 HOSTILE = (
     "\x1b[31mred\x1b[0m",
@@ -76,3 +77,14 @@ def test_people_are_told_where_there_is_nothing(capsys: pytest.CaptureFixture[st
     write_rows([], COLUMNS, Listing.csv, nothing="no alert")
     write_rows([], COLUMNS, Listing.json, nothing="no alert")
     assert capsys.readouterr().out == "no alert\nvalue,nested\n[]\n"
+
+
+@pytest.mark.parametrize("name", sorted(hostile_strings.HOSTILE))
+def test_a_csv_cell_of_a_strangers_string_is_one_printable_cell_and_no_formula(name: str) -> None:
+    text = hostile_strings.HOSTILE[name]
+    line = csv_line([text, "next"])
+    ((cell, after),) = csv.reader(io.StringIO(line, newline=""))
+    assert after == "next"
+    assert not cell.lstrip(" ").startswith(FORMULA_STARTS + WIDE_STARTS)
+    assert not hostile_strings.unprintable(line)
+    assert cell in (printable(text), "'" + printable(text))

@@ -16,8 +16,10 @@ from detector.runtime.explain import in_force, read_run
 from detector.runtime.feed import pieces
 from detector.runtime.outcome import Progress
 from detector.runtime.pace import GAP_MS_MAX, Pace
+from detector.runtime.scores_file import read_account
 from detector.runtime.summary import print_summary
 from detector.runtime.verify import differences, read_alerts
+from detector.signatures.registry import ACCOUNT_SIGNATURES
 from tests.laws.streams import HOUR_MS, KEY, MINUTE_MS, START_MS
 from tests.unit.replaying import (
     OUTCOME,
@@ -279,6 +281,23 @@ def test_explaining_an_account_outside_every_campaign_says_what_it_did_and_what_
     assert "no campaign of this run holds it" in said
     assert "needed to be a member" in said
     assert "no decision was made about it" in said
+
+
+def test_explaining_an_account_says_what_it_does_by_itself_and_how_near_its_best_pool_came(done: Path) -> None:
+    member = records_of(done / "run", "members.jsonl")[0]["account_id"]
+    (row,) = read_account(done / "run" / "scores.parquet", member)
+    said = explained(done, "account", member)
+    assert f"reached log-odds {row['log_odds']:.2f}; an alert needs -20.00 and 1 families" in said
+    firing = [s.id for s in ACCOUNT_SIGNATURES if (row[s.id] or 0) > 0]
+    assert all(name in said.partition("by itself, at the end of the run: ")[2] for name in firing)
+    # As of an earlier time nobody knows: scores are those of the end.
+    assert (
+        "by itself"
+        not in run(
+            "explain", "account", member, "--at", format_time(START_MS + 9 * HOUR_MS), "--in", done / "run"
+        ).stdout
+    )
+    assert read_account(done / "missing.parquet", member) == []
 
 
 def test_explaining_as_of_a_time_forgets_what_came_later(done: Path) -> None:

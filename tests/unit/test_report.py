@@ -16,7 +16,7 @@ from detector.records import SchemaError
 from detector.runtime.printing import printable
 from tests.hostile_strings import HOSTILE
 from tests.unit.paging import Read, chunks, hostile_run, labelled_run, report_of
-from tests.unit.replaying import batch, outcome, replay, run
+from tests.unit.replaying import assert_one_sentence, batch, outcome, replay, run
 
 PARTS = (
     *("overview", "alerts", "leak", "truth", "false", "missed", "thresholds", "signatures", "decisions", "data"),
@@ -170,6 +170,17 @@ def test_recall_is_known_only_where_there_are_innocents_enough() -> None:
     assert recall_at(found, fpr=0.1) is None
 
 
+def test_a_run_without_an_event_has_a_report_and_cannot_be_scored(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text("nonsense\n")
+    (tmp_path / "labels.csv").write_text("account_id,campaign\na-1,x\n")
+    out, labels = tmp_path / "out", ("--labels", tmp_path / "labels.csv")
+    result = replay(tmp_path / "bad.jsonl", "--out", out, *labels)
+    assert result.exit_code == 3
+    assert "no record was accepted" in result.stderr
+    assert "not_json" in words_of((out / "report.html").read_text())
+    assert "nothing to score" in assert_one_sentence(run("evaluate", out, *labels), 3)
+
+
 # --- strings of strangers ------------------------------------------------------
 
 
@@ -187,6 +198,13 @@ def test_a_hostile_string_is_text_wherever_it_stands(folder: Path, texts: list[s
     said = "".join(page.texts)
     assert all(printable(text).strip() in said for text in texts)
     assert printable(said.replace("\n", " ")) == said.replace("\n", " ")
+
+
+def test_a_report_stays_small_whatever_the_log_names(folder: Path) -> None:
+    held = read_files(folder)
+    page = report_of(hostile_run(held, [f"{number:05d}{'<' * 251}" for number in range(600)]))
+    assert len(page.encode()) < BYTES_MAX
+    assert "The first 200 of 600 rows." in page
 
 
 def test_a_damaged_or_missing_directory_is_an_error_in_one_sentence(folder: Path, tmp_path: Path) -> None:

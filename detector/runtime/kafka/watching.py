@@ -24,7 +24,7 @@ POLL_MS: Final = 300
 PROBE_EVERY_S: Final = 3.0
 PROBE_TIMEOUT_MS: Final = 2_000
 PRUNE_EVERY_S: Final = 60.0
-BACK_OFF_S: Final = (0.5, 15.0)
+BACK_OFF_S: Final = (0.5, 5.0)
 
 
 class Seen(NamedTuple):
