@@ -26,7 +26,7 @@ for verb in (demo, replay, explain, validate, fingerprint, generate, evaluate, s
     app.command()(verb)
 
 # The verbs that talk to Kafka need the extra `kafka`; without it they say so.
-LIVE = ("run", "topics", "produce", "alerts", "decisions", "allow", "dlq", "doctor", "dev", "enforce")
+LIVE = ("run", "topics", "produce", "alerts", "sinks", "decisions", "allow", "dlq", "doctor", "dev", "enforce")
 NEEDS = {"enforce": ("aiokafka", "envoy", "redis")}
 
 

@@ -97,6 +97,7 @@ class Campaign(msgspec.Struct):
     alerted_requests: int = 0
     alerted_accounts: int = 0
     severity: str = ""
+    hushed: bool = False  # its alert was held back by a storm, and nobody has heard of it
     closed: str = ""
     samples: list[tuple[str, int, str]] = []
 

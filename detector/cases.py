@@ -342,7 +342,7 @@ class Cases:
     def update_alerts(self, end_ms: int, *, final: bool) -> None:
         """Publish a new revision of every campaign that has news."""
         for _, campaign in sorted(self.campaigns.items()):
-            if publishing.has_news(campaign, self.settings.decision, now_ms=end_ms, final=final):
+            if publishing.has_news(self.outlet, campaign, self.settings.decision, now_ms=end_ms, final=final):
                 self.publish(campaign, end_ms)
 
     def _issuer(self) -> Issuer:

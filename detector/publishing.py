@@ -3,7 +3,8 @@
 Purpose: decide whether a campaign has news worth a revision, hold back what comes too
 fast, and say operational things once an hour.
 Invariants: a function of campaigns and event time; a suppressed alert is written all the
-same, with that status, and decisions are never held back.
+same, with that status, and decisions are never held back. What was suppressed stays so until an
+hour has room for it, and then opens, or until it ends.
 Limits: hours are those of event time (tumbling).
 Source: the operators' noise rules: an update on doubled size, on a change of severity, or
 every `update_interval_ms`; a bound on alerts opened per hour.
@@ -31,8 +32,10 @@ class Outlet(msgspec.Struct):
     warned: dict[str, int] = {}  # operational alerts, by id: their hour
 
 
-def has_news(campaign: Campaign, settings: DecisionSettings, *, now_ms: int, final: bool) -> bool:
-    """Say whether a campaign grew twofold, got worse, or has news that is a while old."""
+def has_news(outlet: Outlet, campaign: Campaign, settings: DecisionSettings, *, now_ms: int, final: bool) -> bool:
+    """Say whether a campaign grew twofold, got worse, has news that is a while old, or may be heard at last."""
+    if campaign.hushed and not campaign.closed and _room(outlet, settings, now_ms=now_ms):
+        return True
     # Members may join by what they did before, so that their number grows without new requests.
     said, now = (campaign.alerted_requests, campaign.alerted_accounts), (campaign.requests, len(campaign.members))
     if campaign.revision == 0 or campaign.closed or said == now:
@@ -40,6 +43,12 @@ def has_news(campaign: Campaign, settings: DecisionSettings, *, now_ms: int, fin
     grown = campaign.requests >= 2 * campaign.alerted_requests
     due = now_ms - campaign.alerted_ms >= settings.update_interval_ms
     return grown or due or final or campaign.severity != alerts.severity_of(campaign)
+
+
+def _room(outlet: Outlet, settings: DecisionSettings, *, now_ms: int) -> bool:
+    """Say whether one more alert may open in this hour."""
+    opened = outlet.opened if now_ms // HOUR_MS == outlet.hour else 0
+    return opened < settings.alerts_per_hour_max
 
 
 def storms(outlet: Outlet, settings: DecisionSettings, *, now_ms: int) -> bool:
@@ -73,8 +82,9 @@ def revision(
 ) -> list[Alert]:
     """Write a campaign's next revision, with the storm's own alert before it where it is one too many."""
     opens = campaign.revision == 0
-    storm = opens and storms(outlet, issuer.settings.decision, now_ms=now_ms)
-    said = once(outlet, alerts.storm_alert(issuer, now_ms=now_ms)) if storm else []
+    unheard = (opens or campaign.hushed) and not campaign.closed
+    campaign.hushed = unheard and storms(outlet, issuer.settings.decision, now_ms=now_ms)
+    said = once(outlet, alerts.storm_alert(issuer, now_ms=now_ms)) if campaign.hushed and opens else []
     said.append(
         alerts.campaign_alert(
             campaign,
@@ -82,7 +92,7 @@ def revision(
             link_sizes=link_sizes(campaign, links),
             decision_ids=decision_ids,
             absorbed_by=absorbed_by,
-            suppressed=storm,
+            suppressed=campaign.hushed,
         )
     )
     campaign.revision += 1

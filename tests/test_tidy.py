@@ -44,9 +44,21 @@ LAYERS = (
     ("accounts", "links", "population", "tails"),
     ("signatures",),
     # models and views evaluate what signatures declare, so they stand above them.
-    ("models", "views", "profiles", "campaigns", "verdict", "alerts", "policy", "decision", "desk", "publishing"),
+    (
+        "models",
+        "views",
+        "profiles",
+        "campaigns",
+        "verdict",
+        "alerts",
+        "story",
+        "policy",
+        "decision",
+        "desk",
+        "publishing",
+    ),
     ("judge", "cases", "orders", "discovery"),
-    ("snapshot",),
+    ("snapshot", "sinks"),
     ("runtime", "tuning", "enforce"),
     ("cli", "__main__"),
 )

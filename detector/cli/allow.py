@@ -2,11 +2,9 @@
 
 from typing import Annotated, Any
 
-import orjson
 import typer
 
 from detector.cli.common import EXIT_USAGE, fail
-from detector.cli.live import Bootstrap, Config, Prefix, connect, exits
 from detector.cli.orders import (
     TENANT,
     For,
@@ -19,9 +17,9 @@ from detector.cli.orders import (
     now_ms,
     said,
 )
-from detector.cli.output import Output, chosen, write_rows
+from detector.cli.verbs import Topics, over_topics, printing, row_of
 from detector.operators import AllowEntry
-from detector.records import decision_key, encode
+from detector.records import decision_key
 from detector.runtime.kafka import orders_out, views
 from detector.runtime.printing import printable
 from detector.signatures.registry import BY_ID
@@ -52,7 +50,9 @@ def _known(signatures: list[str] | None) -> tuple[str, ...]:
 
 
 @allow.command()
+@over_topics
 def add(
+    topics: Topics,
     scope: ScopeArgument,
     value: ValueArgument,
     owner: Annotated[str, typer.Option(help="who answers for it")],
@@ -61,68 +61,46 @@ def add(
     until: Until = None,
     signature: Signatures = None,
     tenant: Tenant = TENANT,
-    config: Config = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
 ) -> None:
     """Exempt a key until a time; decisions that it covers are revoked at once."""
     made: Any = {"tenant": tenant, "scope": scope, "value": value, "signatures": _known(signature)}
     made |= {"owner": said(owner, option="--owner"), "reason": said(reason, option="--reason")}
     entry = AllowEntry(**made, expires_at=expiry_ms(for_, until))
-    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
-    with exits():
-        orders_out.allow(connection, entry)
+    orders_out.allow(topics.connection, entry)
     typer.echo(f"exempt: {scope} {printable(value)} of {printable(tenant)}")
 
 
 @allow.command()
-def remove(
-    scope: ScopeArgument,
-    value: ValueArgument,
-    tenant: Tenant = TENANT,
-    config: Config = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
-) -> None:
+@over_topics
+def remove(topics: Topics, scope: ScopeArgument, value: ValueArgument, tenant: Tenant = TENANT) -> None:
     """Take an exemption back."""
-    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
-    with exits():
-        held = decision_key(tenant=tenant, scope=scope, value=value) in views.exemptions(connection)
-        orders_out.disallow(connection, tenant=tenant, scope=scope, value=value)
+    held = decision_key(tenant=tenant, scope=scope, value=value) in views.exemptions(topics.connection)
+    orders_out.disallow(topics.connection, tenant=tenant, scope=scope, value=value)
     typer.echo(f"{'no longer exempt' if held else 'was not exempt'}: {scope} {printable(value)} of {printable(tenant)}")
 
 
 @allow.command("list")
-def list_(
-    every: Annotated[bool, typer.Option("--all", help="expired ones too")] = False,
-    output: Output = None,
-    config: Config = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
-) -> None:
+@printing
+def list_(topics: Topics, every: Annotated[bool, typer.Option("--all", help="expired ones too")] = False) -> None:
     """List the exemptions that hold."""
-    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
-    with exits():
-        entries = views.exemptions(connection).values()
+    entries = views.exemptions(topics.connection).values()
     now = now_ms()
     rows = [
-        {"state": "holds" if entry.expires_at > now else "expired", **orjson.loads(encode(entry))}
+        {"state": "holds" if entry.expires_at > now else "expired", **row_of(entry)}
         for entry in sorted(entries, key=lambda e: (e.expires_at, views.key_of(e)))
         if every or entry.expires_at > now
     ]
-    write_rows(rows, COLUMNS, chosen(output), nothing="no exemption holds")
+    topics.rows(rows, COLUMNS, nothing="no exemption holds")
 
 
 @allow.command()
+@printing
 def check(
+    topics: Topics,
     scope: ScopeArgument,
     value: ValueArgument,
     signature: Signatures = None,
     tenant: Tenant = TENANT,
-    output: Output = None,
-    config: Config = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
 ) -> None:
     """Say what an exemption would cover: decisions under its key, and alerts that name it.
 
@@ -130,12 +108,10 @@ def check(
     """
     made: Any = {"tenant": tenant, "scope": scope, "value": value, "signatures": _known(signature)}
     entry = AllowEntry(**made, owner="", reason="", expires_at=0)
-    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
     now = now_ms()
-    with exits():
-        held = views.exemptions(connection).get(views.key_of(entry))
-        decisions = views.board(connection).in_force(now)
-        alerts = views.alerts(connection).values()
+    held = views.exemptions(topics.connection).get(views.key_of(entry))
+    decisions = views.board(topics.connection).in_force(now)
+    alerts = views.alerts(topics.connection).values()
     rows = [
         {"match": "exemption", "id": "", "state": "holds", "title": e.reason}
         for e in (held,)
@@ -151,4 +127,4 @@ def check(
         for a in alerts
         if views.touches(entry, a)
     ]
-    write_rows(rows, MATCHES, chosen(output), nothing="nothing that the topics hold now")
+    topics.rows(rows, MATCHES, nothing="nothing that the topics hold now")

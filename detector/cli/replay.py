@@ -38,6 +38,7 @@ from detector.runtime.sources import InputError
 from detector.runtime.summary import print_scores, print_summary
 from detector.runtime.verify import SHOWN_MAX, differences, read_alerts
 from detector.tuning.scoring import LabelsError, read_labels, score_run
+from detector.vocabulary import AlertFormat
 
 
 def _speed(text: str) -> float | None:
@@ -160,6 +161,9 @@ def replay(
     operators: Annotated[Path | None, typer.Option(help="recorded operators' records, JSON lines")] = None,
     approve_after: Annotated[str | None, typer.Option(help="approve every campaign this long after, as 15m")] = None,
     verify_against: Annotated[Path | None, typer.Option(help="alerts that really fired: exit 1 if not equal")] = None,
+    alert_format: Annotated[
+        AlertFormat, typer.Option(help="also write the alerts in this format, beside alerts.jsonl")
+    ] = "native",
     set_: Annotated[list[str] | None, typer.Option("--set", help="override a setting: a.b=value")] = None,
     fail_if: Annotated[str | None, typer.Option(help="exit 1 if true, such as 'alerts>0'")] = None,
     output: Annotated[Output, typer.Option("-o", "--output", help="for people or for programs")] = Output.human,
@@ -185,6 +189,7 @@ def replay(
             window_ms=_window_ms(since, until),
             speed=_speed(speed),
             operators=operators,
+            alert_format=alert_format,
             approve_after_ms=duration_ms(approve_after, option="--approve-after") if approve_after else -1,
             progress=line,
             command=sys.argv[1:],

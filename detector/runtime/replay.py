@@ -31,14 +31,25 @@ from detector.runtime.operators_file import Recorded, read_operators
 from detector.runtime.outcome import FILES, Progress, Result, manifest, metrics
 from detector.runtime.pace import Pace
 from detector.runtime.sources import TOPIC_SCHEME, Opener, check_format, check_input, open_input
-from detector.vocabulary import Action
+from detector.sinks.lines import line_of
+from detector.vocabulary import Action, AlertFormat
+
+FOREIGN_ALERTS = {"ocsf": "alerts.ocsf.jsonl", "ecs": "alerts.ecs.jsonl", "cef": "alerts.cef"}
 
 
 class _Run:
     """The judges of a run and the files that it writes."""
 
     def __init__(
-        self, inputs: list[str], out: Path, settings: Settings, *, key: bytes, orders: Recorded | None, approve_ms: int
+        self,
+        inputs: list[str],
+        out: Path,
+        settings: Settings,
+        *,
+        key: bytes,
+        orders: Recorded | None,
+        approve_ms: int,
+        alert_format: AlertFormat,
     ) -> None:
         self.inputs, self.settings, self.key = inputs, settings, key
         self.orders, self.approve_ms = orders, approve_ms
@@ -50,7 +61,10 @@ class _Run:
         self.strictest: dict[tuple[str, str], Action] = {}
         self.made: list[tuple[int, str, Output]] = []  # what may still have to be merged with another tenant's
         self.rejects: Counter[str] = Counter()
-        self.files: dict[str, IO[bytes]] = {name: (out / name).open("wb") for name in FILES if name.endswith(".jsonl")}
+        self.alert_format = alert_format
+        names = [name for name in FILES if name.endswith(".jsonl")]
+        names += [FOREIGN_ALERTS[alert_format]] if alert_format != "native" else []
+        self.files: dict[str, IO[bytes]] = {name: (out / name).open("wb") for name in names}
 
     def judge(self, tenant: str) -> Judge:
         """A tenant's judge, made when the tenant first shows."""
@@ -137,6 +151,9 @@ class _Run:
         if isinstance(output, Alert):
             self.alerts[output.alert_id] = output
             self.files["alerts.jsonl"].write(encode(output) + b"\n")
+            if self.alert_format != "native":
+                foreign = line_of(output, form=self.alert_format)
+                self.files[FOREIGN_ALERTS[self.alert_format]].write(foreign + b"\n")
             return
         self.decisions += 1
         if output.state == "active" and output.scope == "account":
@@ -175,6 +192,7 @@ def replay(
     speed: float | None = None,
     operators: Path | None = None,
     approve_after_ms: int = -1,
+    alert_format: AlertFormat = "native",
     progress: Callable[[Progress], None] = lambda _: None,
     command: Iterable[str] = (),
     opener: Opener = open_input,
@@ -183,7 +201,8 @@ def replay(
 
     `form` is the inputs' format, for the manifest; `opener` opens them; `window_ms` keeps events in [start, end);
     `speed` is event time over clock time, None as fast as it goes; `operators` are recorded operators' records;
-    every campaign is approved `approve_after_ms` after it was detected, unless negative. Raises `InputError` where
+    every campaign is approved `approve_after_ms` after it was detected, unless negative; alerts are also written as
+    `alert_format`, into a file of its own, where that is not native. Raises `InputError` where
     an input cannot be opened.
     """
     for name in (n for n in inputs if not n.startswith(TOPIC_SCHEME)):
@@ -191,7 +210,7 @@ def replay(
         check_format(name, form=form)
     orders = read_operators(operators, tenants=settings.tenants) if operators is not None else None
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(inputs, out, settings, key=key, orders=orders, approve_ms=approve_after_ms)
+    run = _Run(inputs, out, settings, key=key, orders=orders, approve_ms=approve_after_ms, alert_format=alert_format)
     paced = {"paced": Pace(speed).parts} if speed is not None else {}
     feed = pieces(
         inputs, key=key, tenants=settings.tenants, workers=workers, window_ms=window_ms, opener=opener, **paced
