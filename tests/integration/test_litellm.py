@@ -11,7 +11,7 @@ from detector.fingerprint import Content, fingerprint
 from detector.hashing import DEVELOPMENT_KEY
 from detector.records import DecisionParams
 from detector.runtime.kafka.connection import Connection
-from tests.integration.litellm_proxy import ANSWER, proxy
+from tests.integration.gateways import ANSWER, proxy
 from tests.integration.live import read_topic, wait_until
 from tests.integration.test_enforce import current, publish
 

@@ -24,7 +24,7 @@ from detector.records import Decision, decode, parse_time
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.topics import create_topics
 from tests.integration import brokers
-from tests.integration.litellm_proxy import Proxy, proxy
+from tests.integration.gateways import Proxy, proxy
 from tests.integration.live import (
     configuration,
     end_with_parent,
