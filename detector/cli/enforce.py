@@ -31,7 +31,7 @@ LITELLM: str = """\
 litellm_settings:
   callbacks: detector.enforce.litellm_callback.callback
 # In its environment: STILLWATCH_FINGERPRINT_KEY, and STILLWATCH_BOOTSTRAP or STILLWATCH_CONFIG (a file with the
-# table kafka); STILLWATCH_TOPIC_PREFIX, STILLWATCH_TENANT, STILLWATCH_FAILURE_MODE (last_state, open or closed) where they differ.
+# table kafka); where they differ STILLWATCH_TOPIC_PREFIX, STILLWATCH_TENANT and STILLWATCH_FAILURE_MODE.
 # What only you know of a key goes into its metadata: {"stillwatch": {"account_tier": "paygo", "payment_fp": "..."}}.
 """
 

@@ -35,7 +35,7 @@ class Topics:
     def __init__(self, given: Mapping[str, Any]) -> None:
         """Nothing is reached yet."""
         self._place = {name: given[name] for name in _PLACE}
-        self._output: Listing | None = Listing.json if given.get("json") else given.get("output")
+        self.output: Listing | None = Listing.json if given.get("json") else given.get("output")
 
     @cached_property
     def connection(self) -> Connection:
@@ -46,7 +46,7 @@ class Topics:
     @property
     def form(self) -> Listing:
         """The form of an answer that has an end."""
-        return chosen(self._output)
+        return chosen(self.output)
 
     def rows(self, rows: Sequence[Row], columns: Mapping[str, str], *, nothing: str) -> None:
         """Answer with records."""
@@ -68,7 +68,7 @@ class Topics:
         """Answer with a topic's records as they come; `read` gives None for those that are not meant."""
         records = follow(self.connection, topic, from_beginning=from_beginning)
         rows = islice(_rows(map(read, records)), limit)
-        write_stream(rows, columns, chosen(self._output, stream=True))
+        write_stream(rows, columns, chosen(self.output, stream=True))
 
 
 def row_of(record: Struct) -> dict[str, Any]:

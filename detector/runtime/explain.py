@@ -20,7 +20,7 @@ from detector.formats import AUTO
 from detector.records import Alert, Decision, DetectorError, Evidence, Member, SchemaError, decode, format_time
 from detector.runtime import lookup
 from detector.runtime.lookup import Link, Seen
-from detector.story import title_of, without
+from detector.signatures.registry import BY_ID
 from detector.tuning.scores import STRING_COLUMNS
 
 LINKS_SHOWN = 5
@@ -93,8 +93,9 @@ def _number(value: float | None) -> str:
 
 
 def _item(item: Evidence) -> Iterator[str]:
+    title = BY_ID[item.signature].title if item.signature in BY_ID else item.signature
     use = "counted" if item.counted else "not counted: its family has a stronger item"
-    yield f"  {item.family}: {title_of(item.signature)} [{item.signature}] {item.log_odds:+.2f} ({use})"
+    yield f"  {item.family}: {title} [{item.signature}] {item.log_odds:+.2f} ({use})"
     for name, fact in item.facts.items():
         bounds = (
             f" in [{_number(fact.lower)}, {_number(fact.upper)}]"
@@ -162,7 +163,9 @@ def _verdict(alert: Alert, families_min: int) -> Iterator[str]:
                 for name, fact in item.facts.items()
                 if fact.threshold is not None
             )
-            left = without(alert, item)
+            # Without it the next of its family counts, if there is one.
+            second = max((e.log_odds for e in alert.evidence if e.family == item.family and not e.counted), default=0.0)
+            left = verdict.log_odds - item.log_odds + second
             word = "cleared" if left < verdict.threshold else "not cleared, its family has another item"
             yield f"  without {item.signature} ({conditions}): {left:.2f}, {word}"
 

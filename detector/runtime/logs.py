@@ -26,6 +26,7 @@ from kafka.errors import KafkaError as AdminError
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from detector.records import DetectorError, SchemaError
+from detector.sinks.escaping import printable
 
 OWN: Final = "stillwatch"
 FIELDS: Final = ("event.action", "alert_id", "decision_id", "partition", "offset", "error.type", "error.places")
@@ -127,7 +128,7 @@ def _as_text(_: WrappedLogger, __: str, event: EventDict) -> str:
     """A line for a person."""
     more = " ".join(f"{name}={event[name]}" for name in FIELDS if name in event and name != "event.action")
     said = f"{event['@timestamp']} {event['log.level']:<7} {event['log.logger']}: {event['message']}"
-    return f"{said} ({more})" if more else said
+    return printable(f"{said} ({more})" if more else said)
 
 
 def begin(form: LogFormat, *, verbose: bool = False, stream: TextIO | None = None) -> None:

@@ -21,7 +21,8 @@ from detector.sinks.escaping import printable
 
 __all__ = ["clean", "csv_cell", "csv_line", "json_text", "printable"]
 
-FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+# The wide forms too: some spreadsheets read them as the narrow ones.
+FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def clean(text: str) -> str:

@@ -14,7 +14,7 @@ from detector.runtime.kafka.connection import Connection
 from tests.conftest import ROOT
 
 ADMIN, WORKER = "admin", "worker"  # a user with a password, a name in a certificate: both may do everything
-PRINCIPALS = ("gateway", "encode", "judge", "limiter", "oncall", "operator")
+PRINCIPALS = ("gateway", "encode", "judge", "limiter", "oncall", "sinks", "operator")
 _ROW = re.compile(r"^\| (\w+) \| (topic|group|transactional-id) \| (\S+) \| ([A-Z_, ]+) \|$", re.MULTILINE)
 
 

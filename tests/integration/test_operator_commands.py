@@ -91,6 +91,10 @@ def test_alerts_are_listed_shown_labelled_and_resolved(published: Published) -> 
     assert says("alerts", "show", campaign.alert_id) == orjson.loads(encode(campaign))
     assert says("alerts", "list", "--severity", "info") == []
     assert campaign.alert_id in stillwatch("alerts", "list", "--all", "-o", "human", *place)
+    assert orjson.loads(stillwatch("alerts", "list", "--all", "--json", *place)) == listed
+    shown = stillwatch("alerts", "show", campaign.alert_id, "-o", "human", *place)
+    assert "It would be wrong" in shown
+    assert "\u2588" in shown
     first = stillwatch("alerts", "tail", "--from-beginning", "--limit", "1", *place)
     assert orjson.loads(first)["revision"] == 0
     stillwatch("alerts", "label", campaign.alert_id, "fp", "--by", "kim", "--note", "a load test", *place)

@@ -105,6 +105,12 @@ def test_a_run_with_the_documented_rights_finds_the_campaign(
     (tmp_path / "other.key").write_text("ab" * 32)
     other = stillwatch("doctor", "--key-file", str(tmp_path / "other.key"), *config(security.ADMIN), code=4)
     assert "use the fingerprint key that it was made with" in other
+    place["state_directory"] = str(tmp_path / "state")
+    _, page = config("sinks")
+    sink = f'[[sinks]]\nkind = "file"\nformat = "native"\npath = "{tmp_path / "sunk"}"\n'
+    Path(page).write_text(Path(page).read_text() + sink)
+    stillwatch("sinks", "--once", "--from-beginning", "--config", page)
+    assert (tmp_path / "sunk").read_bytes() == outputs(owner)[0]
     alerts = msgspec.json.decode(printed("alerts", "list", "--all", *config("oncall")))
     alert = next(a for a in alerts if a["kind"] == "campaign")
     label = ("alerts", "label", alert["alert_id"], "tp", "--by", "kim")

@@ -1,6 +1,8 @@
 """Alerts go from a real Kafka to receivers that fail in every documented way: none lost, none twice, in order."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,8 +14,10 @@ from aiokafka import AIOKafkaProducer
 from detector.records import Alert, encode
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.sinks import running
+from detector.runtime.sinks.memory import Memory, Told
 from detector.runtime.sinks.settings import SinkSettings, sinks_from
-from tests.integration.live import configuration, read_topic, stillwatch, wait_until
+from detector.sinks.lines import line_of
+from tests.integration.live import configuration, environment, read_topic, stillwatch, wait_until
 from tests.unit.alerting import alert, resolved
 from tests.unit.receiving import Reply, pagerduty, receiving, taking
 
@@ -97,6 +101,87 @@ def test_what_a_receiver_will_never_take_is_parked_and_holds_up_nothing(
     assert headers["__streams.errors.topic"] == connection.topic("alerts").encode()
     assert letter.value == b""
     assert "sink_refused" in stillwatch("dlq", "list", "--config", str(configuration(connection, tmp_path)))
+
+
+def test_lines_go_to_a_file_and_to_a_topic_once(installation: Callable[..., Connection], tmp_path: Path) -> None:
+    connection = installation()
+    said = [alert(), alert(number=2), alert(revision=1)]
+    publish(connection, *said)
+    path = tmp_path / "alerts.cef"
+    tables = f"""
+[[sinks]]
+kind = "file"
+format = "cef"
+path = "{path}"
+[[sinks]]
+kind = "topic"
+topic = "labels"
+"""
+    assert deliver(connection, tables) == {"file": (3, 0), "topic": (3, 0)}
+    assert path.read_bytes().splitlines() == [line_of(a, form="cef") for a in said]
+    read = read_topic(connection, "labels")
+    assert [(r.key.decode(), r.value) for r in read] == [(a.dedup_key, line_of(a, form="ocsf")) for a in said]
+    # As after a crash between the record and the memory: the last of it comes again.
+    held = Memory(Path(connection.state_directory), sink="topic")
+    held.put(alert().alert_id, Told(0, {}))
+    held.close()
+    publish(connection, alert(revision=1), alert(revision=2))
+    assert deliver(connection, tables) == {"file": (2, 0), "topic": (2, 0)}
+    assert len(read_topic(connection, "labels")) == 4
+    assert len(path.read_bytes().splitlines()) == 4
+
+
+@pytest.mark.usefixtures("key")
+def test_the_verb_begins_a_new_sink_at_the_end_and_goes_on_where_it_was(
+    installation: Callable[..., Connection], tmp_path: Path
+) -> None:
+    connection = installation()
+    publish(connection, alert(number=1))
+    with receiving(pagerduty) as pager:
+        config = configuration(connection, tmp_path)
+        table = f'\n[[sinks]]\nkind = "pagerduty"\nname = "oncall"\nurl = "{pager.url}/v2/enqueue"\n{QUICK}'
+        config.write_text(config.read_text() + table)
+        verb = ("sinks", "--config", str(config), "--once")
+        assert "oncall: 0 alerts taken" in stillwatch(*verb)
+        publish(connection, alert(number=2), resolved(number=2))
+        assert "oncall: 2 alerts taken" in stillwatch(*verb)
+        assert [r.body["event_action"] for r in pager.requests] == ["trigger", "resolve"]
+        assert {r.body["dedup_key"] for r in pager.requests} == {alert(number=2).dedup_key}
+        assert "no sink nobody" in stillwatch(*verb, "--sink", "nobody", code=2)
+        # A record that is no alert is somebody else's; it holds up nothing.
+        put(connection, b"{}")
+        publish(connection, alert(number=3))
+        assert "oncall: 1 alerts taken, 1 refused" in stillwatch(*verb, code=1)
+
+
+def test_a_killed_process_loses_nothing_and_says_at_most_its_last_again(
+    installation: Callable[..., Connection], tmp_path: Path
+) -> None:
+    connection = installation()
+    said = [alert(number=n) for n in range(25)]
+    with receiving(taking) as hook:
+        config = configuration(connection, tmp_path)
+        config.write_text(config.read_text() + f'\n[[sinks]]\nkind = "webhook"\nurl = "{hook.url}"\n{QUICK}')
+        verb = ("sinks", "--config", str(config), "--from-beginning")
+        process = subprocess.Popen([sys.executable, "-m", "detector", *verb], env=environment())
+        try:
+            publish(connection, *said)
+            wait_until(lambda: len(hook.requests) >= 5, what="the first alerts", every_s=0.01)
+        finally:
+            process.kill()
+            process.wait()
+        stillwatch(*verb, "--once")
+    keys = [r.headers["idempotency-key"] for r in hook.requests]
+    assert list(dict.fromkeys(keys)) == [f"{a.alert_id}:0" for a in said]
+    assert len(keys) <= len(said) + 1
+
+
+def put(connection: Connection, value: bytes) -> None:
+    async def send() -> None:
+        async with AIOKafkaProducer(bootstrap_servers=connection.bootstrap) as producer:
+            await producer.send_and_wait(connection.topic("alerts"), value)
+
+    asyncio.run(send())
 
 
 @contextmanager

@@ -1,8 +1,12 @@
 """An alert on a terminal: readable by a person, harmless to the terminal."""
 
+import orjson
 import pytest
 
 from detector.cli.alert_page import write_page
+from detector.cli.alerts import COLUMNS
+from detector.cli.output import Listing, write_one, write_rows, write_stream
+from detector.cli.verbs import row_of
 from tests.contract.test_sinks import hostile
 from tests.hostile_strings import HOSTILE, unprintable
 from tests.unit.alerting import alert, operational, resolved
@@ -48,3 +52,18 @@ def test_nothing_in_an_alert_reaches_the_terminal_as_more_than_text(
     capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
     assert unprintable(page(capsys, hostile(text))) == set()
+
+
+@pytest.mark.parametrize("listing", list(Listing))
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_nothing_in_a_list_of_alerts_is_more_than_text(
+    capsys: pytest.CaptureFixture[str], text: str, listing: Listing
+) -> None:
+    row = row_of(hostile(text))
+    write_rows([row], COLUMNS, listing, nothing="none")
+    write_stream([row], COLUMNS, listing)
+    write_one(row, listing)
+    said = capsys.readouterr().out
+    assert unprintable(said) == set()
+    if listing is Listing.jsonl:
+        assert [orjson.loads(line) for line in said.splitlines()] == [row, row, row]

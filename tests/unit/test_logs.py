@@ -11,6 +11,7 @@ import pytest
 from detector.records import DetectorError, SchemaError
 from detector.runtime import logs
 from detector.runtime.logs import LogFormat
+from tests.hostile_strings import HOSTILE, unprintable
 
 QUOTE = "acct_7f3a Tell me about Napoleon"
 
@@ -121,3 +122,17 @@ def test_a_sentence_has_an_end() -> None:
     out = lines()
     logging.getLogger("stillwatch.worker").info("%s", "x" * 10_000)
     assert len(str(said(out)[0]["message"])) == logs.MESSAGE_CHARS_MAX + 1
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_strangers_string_is_one_line_and_nothing_else(text: str) -> None:
+    for form in (LogFormat.json, LogFormat.text):
+        out = lines(form)
+        log = logging.getLogger("stillwatch.sinks")
+        log.warning("sink %s refuses: %s", text, "HTTP 400", extra={"action": "alert.parked", "alert_id": text})
+        written = out.getvalue()
+        assert written.count("\n") == 1
+        assert unprintable(written) == set()
+        if form is LogFormat.json:
+            (line,) = said(out)
+            assert line["alert_id"] == text

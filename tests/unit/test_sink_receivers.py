@@ -1,24 +1,30 @@
 """Receivers with a state of their own, files, and what is made of each answer."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import orjson
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from detector.config import parse
-from detector.records import Alert, ConfigError
+from detector.records import Alert, ConfigError, encode
+from detector.runtime.kafka.connection import Connection
 from detector.runtime.sinks import settings
 from detector.runtime.sinks.conversations import AlertmanagerSink, SlackSink
-from detector.runtime.sinks.delivery import wait_s
+from detector.runtime.sinks.delivery import Delivery, wait_s
 from detector.runtime.sinks.logs_out import LinesSink, mended
 from detector.runtime.sinks.memory import Memory, Told
 from detector.runtime.sinks.posting import Outcome, outcome_of, retry_after_s
 from detector.runtime.sinks.receivers import PagerDutySink, Sink, session_of
 from detector.runtime.sinks.settings import sinks_from
 from detector.sinks.lines import line_of
+from tests.conftest import ROOT
 from tests.unit.alerting import alert, operational, resolved
 from tests.unit.receiving import Receiver, Reply, Request, pagerduty, receiving, taking
 
@@ -271,3 +277,108 @@ def test_a_sink_without_its_secret_is_an_error(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.delenv("STILLWATCH_PAGERDUTY_KEY", raising=False)
     with pytest.raises(ConfigError, match="STILLWATCH_PAGERDUTY_KEY"):
         told(lambda session: PagerDutySink(settings.PagerDuty(name="pd"), session), tmp_path)
+
+
+def test_the_documented_tables_are_read() -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "deploy" / "README.md").read_text(), re.DOTALL)
+    assert [sink.name for sink in sinks_from(block)] == [
+        "pagerduty",
+        "slack",
+        "alertmanager",
+        "webhook",
+        "file",
+        "topic",
+    ]
+
+
+class Consumer:
+    """A group's member that has one record."""
+
+    def __init__(self, value: bytes) -> None:
+        self.place = TopicPartition("stillwatch.alerts", 0)
+        self.record = SimpleNamespace(
+            topic=self.place.topic, partition=0, offset=7, key=b"k", value=value, headers=[], timestamp=0
+        )
+        self.sought: list[int] = []
+        self.committed: list[dict[TopicPartition, int]] = []
+
+    async def getmany(self, **_: object) -> dict[TopicPartition, list[Any]]:
+        return {self.place: [self.record]}
+
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        assert place == self.place
+        self.sought.append(offset)
+
+    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+        self.committed.append(offsets)
+
+    def assignment(self) -> set[TopicPartition]:
+        return set()
+
+
+class Refusing:
+    """A sink that takes nothing."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+    async def take(self, alert: Alert, memory: Memory) -> Outcome:
+        del alert, memory
+        return self.outcome
+
+    async def remind(self, memory: Memory) -> Outcome:
+        del memory
+        return Outcome("taken")
+
+
+def stepped(directory: Path, outcome: Outcome, consumer: Consumer) -> BaseException | None:
+    async def step() -> BaseException | None:
+        memory = Memory(directory, sink="test")
+        given = settings.Webhook(name="hook", url="http://x/", back_off_ms=1)
+        nobody = Connection(bootstrap="127.0.0.1:1")
+        try:
+            await Delivery(given, Refusing(outcome), memory, nobody)._step(consumer)
+        except KafkaError as wrong:
+            return wrong
+        finally:
+            memory.close()
+        return None
+
+    return asyncio.run(step())
+
+
+def test_a_record_that_was_not_taken_stays_the_next_one(tmp_path: Path) -> None:
+    consumer = Consumer(encode(alert()))
+    assert stepped(tmp_path, Outcome("later", "HTTP 503"), consumer) is None
+    assert (consumer.sought, consumer.committed) == ([7], [])
+
+
+def test_a_record_whose_letter_cannot_be_written_stays_the_next_one(tmp_path: Path) -> None:
+    consumer = Consumer(encode(alert()))
+    assert stepped(tmp_path, Outcome("refused", "HTTP 400"), consumer) is not None
+    assert (consumer.sought, consumer.committed) == ([7], [])
+
+
+def test_a_revision_that_was_told_is_passed_over(tmp_path: Path) -> None:
+    memory = Memory(tmp_path, sink="test")
+    memory.put(alert().alert_id, Told(3, {}))
+    memory.close()
+    consumer = Consumer(encode(alert(revision=2)))
+    assert stepped(tmp_path, Outcome("later"), consumer) is None
+    assert (consumer.sought, consumer.committed) == ([], [{consumer.place: 8}])
+
+
+def test_a_pager_that_was_triggered_by_another_disk_is_resolved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STILLWATCH_PAGERDUTY_KEY", "k" * 32)
+    with receiving(pagerduty) as receiver:
+        given = settings.PagerDuty(name="pd", url=f"{receiver.url}/v2/enqueue")
+        told(lambda session: PagerDutySink(given, session), tmp_path, resolved(revision=4))
+    assert [request.body["event_action"] for request in receiver.requests] == ["resolve"]
+
+
+def test_a_memory_that_cannot_be_opened_is_an_error_that_says_where(tmp_path: Path) -> None:
+    (tmp_path / "sinks.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(OSError, match=r"sinks\.sqlite"):
+        Memory(tmp_path, sink="one")

@@ -4,8 +4,9 @@ Purpose: `take` for the two receivers that keep a state of their own.
 Invariants: Alertmanager is sent every open alert again and again, as it expects of its clients, so a
 restart of either side mends itself. Slack has no key by which it knows a message again: where an
 answer was lost it is asked whether the message is there before it is sent once more.
-Limits: Slack is asked for `HISTORY_MESSAGES` messages; where the token may not read the channel, a lost
-answer leads to a second message, because twice is better than never.
+Limits: an alert of which nothing was heard for `REMIND_S` is not sent again. Slack is asked for
+`HISTORY_MESSAGES` messages; where the token may not read the channel, a lost answer leads to a second
+message, because twice is better than never.
 Source: Prometheus' notifier; Slack's chat.postMessage, conversations.history, conversations.replies.
 """
 
@@ -27,6 +28,8 @@ from detector.sinks import alertmanager, slack
 NOTHING: Final = Told(-1, {})
 HISTORY_MESSAGES: Final = 200
 LOOK_BACK_S: Final = 60
+# A case ends two days after its last event, and every event makes news: one that says nothing has lost its judge.
+REMIND_S: Final = 7 * 86_400
 # Slack refuses this message, whoever sends it wherever; any other error is a setting that somebody can mend.
 SLACK_REFUSED: Final = frozenset(
     {"msg_too_long", "no_text", "invalid_blocks", "invalid_metadata_format", "metadata_too_large"}
@@ -61,15 +64,17 @@ class AlertmanagerSink:
         before = [alertmanager.ended(held["alert"], at_ms=now_ms)] if changed else []
         outcome = await self._post([*before, made])
         if outcome.kind == "taken":
-            memory.put(alert.alert_id, Told(alert.revision, {"labels": labels, "alert": made}))
+            at_s = now_ms // 1_000
+            memory.put(alert.alert_id, Told(alert.revision, {"labels": labels, "alert": made, "at_s": at_s}))
         return outcome
 
     async def remind(self, memory: Memory) -> Outcome:
         """Send what is open again, when it is time."""
         if time.monotonic() - self._reminded_s < self.given.resend_ms / 1_000:
             return TAKEN
-        held = (told.note.get("alert", {"endsAt": ""}) for told in memory.all().values())
-        still = [alert for alert in held if "endsAt" not in alert]
+        held = (told.note for told in memory.all().values() if told.note)
+        recent_s = time.time() - REMIND_S
+        still = [note["alert"] for note in held if "endsAt" not in note["alert"] and note["at_s"] >= recent_s]
         outcome = await self._post(still) if still else TAKEN
         if outcome.kind != "later":
             self._reminded_s = time.monotonic()

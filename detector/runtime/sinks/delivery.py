@@ -73,6 +73,12 @@ def wait_s(given: Common, *, failures: int, asked_s: float) -> float:
     return max(asked_s, grown_ms * spread / 1_000)
 
 
+def _again(consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> None:
+    """Let a record be the next one again; where its partition is another process' by now, it is that one's."""
+    with contextlib.suppress(IllegalStateError):
+        consumer.seek(place, offset)
+
+
 class Delivery:
     """One sink's loop."""
 
@@ -83,6 +89,7 @@ class Delivery:
         self.given, self.sink, self.memory, self.connection = given, sink, memory, connection
         self.from_beginning = from_beginning
         self.failures = self.taken = self.parked = 0
+        self.unreminded = False
         self.reached: dict[TopicPartition, int] = {}  # the offset before which everything was told or parked
         self.stopped = asyncio.Event()
 
@@ -117,12 +124,19 @@ class Delivery:
         """Take the next record, if there is one, as far as it goes."""
         due = await self.sink.remind(self.memory)
         if due.kind == "later":
+            self.unreminded = True
             await self._failed(due, alert_id=None)
             return
+        if self.unreminded:
+            self._recovered()
         fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=1)
         for place, records in fetched.items():
             for record in records:
-                await self._deliver(consumer, place, record)
+                try:
+                    await self._deliver(consumer, place, record)
+                except KafkaError:
+                    _again(consumer, place, record.offset)
+                    raise
         for place in consumer.assignment():
             self.reached[place] = await consumer.position(place)
 
@@ -137,19 +151,19 @@ class Delivery:
             outcome = await self.sink.take(alert, self.memory)
         alert_id = alert.alert_id if alert is not None else None
         if outcome.kind == "later":
-            try:  # the record stays the next one; where the partition is another's now, it is that one's
-                consumer.seek(place, record.offset)
-            except IllegalStateError:
-                return
+            _again(consumer, place, record.offset)
             await self._failed(outcome, alert_id=alert_id)
             return
         if outcome.kind == "refused":
             await self._park(record, outcome, alert_id=alert_id)
-        if self.failures:
-            log.info("sink %s takes alerts again", self.given.name, extra={"action": "sink.recovered"})
-        self.failures = 0
+        self._recovered()
         self.taken += outcome.kind == "taken"
         await consumer.commit({place: record.offset + 1})
+
+    def _recovered(self) -> None:
+        if self.failures:
+            log.info("sink %s takes alerts again", self.given.name, extra={"action": "sink.recovered"})
+        self.failures, self.unreminded = 0, False
 
     async def _failed(self, outcome: Outcome, *, alert_id: str | None) -> None:
         self.failures += 1

@@ -17,6 +17,10 @@ import orjson
 
 FILE: Final = "sinks.sqlite"
 KEPT_MS: Final = 60 * 86_400_000
+TABLE: Final = (
+    "CREATE TABLE IF NOT EXISTS told (sink TEXT, alert TEXT, revision INTEGER, note BLOB, at_ms INTEGER,"
+    " PRIMARY KEY (sink, alert)) WITHOUT ROWID"
+)
 
 
 class Told(NamedTuple):
@@ -30,17 +34,18 @@ class Memory:
     """One sink's part of the file."""
 
     def __init__(self, directory: Path, *, sink: str) -> None:
-        """Open or make the file. Raises `OSError` or `sqlite3.Error` where that cannot be."""
+        """Open or make the file. Raises `OSError` where that cannot be."""
         directory.mkdir(parents=True, exist_ok=True)
         self.sink = sink
         self._file = sqlite3.connect(directory / FILE, isolation_level=None, timeout=30)
-        self._file.execute("PRAGMA journal_mode=WAL")
-        self._file.execute("PRAGMA synchronous=FULL")
-        self._file.execute(
-            "CREATE TABLE IF NOT EXISTS told (sink TEXT, alert TEXT, revision INTEGER, note BLOB, at_ms INTEGER,"
-            " PRIMARY KEY (sink, alert)) WITHOUT ROWID"
-        )
-        self._file.execute("DELETE FROM told WHERE at_ms < ?", (_now_ms() - KEPT_MS,))
+        try:
+            self._file.execute("PRAGMA journal_mode=WAL")
+            self._file.execute("PRAGMA synchronous=FULL")
+            self._file.execute(TABLE)
+            self._file.execute("DELETE FROM told WHERE at_ms < ?", (_now_ms() - KEPT_MS,))
+        except sqlite3.Error as wrong:
+            self._file.close()
+            raise OSError(f"{directory / FILE}: {wrong}") from wrong
 
     def get(self, alert_id: str) -> Told | None:
         """What the sink knows of an alert."""

@@ -51,7 +51,10 @@ class PagerDutySink:
 
     async def take(self, alert: Alert, memory: Memory) -> Outcome:
         """Trigger or resolve, where the alert is one for a pager."""
-        triggered = (memory.get(alert.alert_id) or Told(-1, {})).note.get("triggered", False)
+        told = memory.get(alert.alert_id)
+        # Where nothing is known (another disk) an end is sent: PagerDuty drops one without a beginning.
+        unknown = alert.revision > 0 and alert.severity in pagerduty.PAGED
+        triggered = told.note.get("triggered", False) if told is not None else unknown
         event = pagerduty.event_of(alert, routing_key=self._key, triggered=triggered, runbooks=self.given.runbooks)
         if event is not None:
             headers = {"Content-Type": JSON}
