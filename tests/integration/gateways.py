@@ -144,6 +144,6 @@ def proxy(connection: Connection, folder: Path) -> Iterator[Proxy]:
     command = str(python().with_name("litellm")), "--config", str(folder / "config.yaml"), "--port", str(port)
     with running(*command, log=log, **environment) as process:
         made = Proxy(port)
-        wait_until(lambda: made.live() or process.poll() is not None, timeout_s=120, what="LiteLLM")
+        wait_until(lambda: made.live() or process.poll() is not None, timeout_s=240, what="LiteLLM")
         assert process.poll() is None, log.read_text()[-3000:]
         yield made

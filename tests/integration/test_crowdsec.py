@@ -21,6 +21,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.timeout(600)  # as in test_litellm
 @pytest.mark.parametrize("enforcer", ["last_state"], indirect=True)
 def test_a_bouncer_applies_what_stands_and_forgets_what_is_revoked(enforcer: Enforcer) -> None:
     enforcer.tell(current("10.1.2.0/24", scope="subnet"), current("10.9.9.9/32", scope="subnet", action="block"))

@@ -98,6 +98,7 @@ def client() -> DecisionClient:
     return made
 
 
+@pytest.mark.timeout(600)  # as in test_litellm
 def test_envoy_refuses_passes_and_slows_as_decisions_say(client: DecisionClient, tmp_path: Path) -> None:
     server, ours = make_server(client, address="127.0.0.1:0")
     server.start()

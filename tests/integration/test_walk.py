@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from detector.runtime.kafka.connection import Connection
 from tests.integration.live import stillwatch
 from tests.integration.walk import parts, show, traffic, walk
 
 
+@pytest.mark.timeout(600)  # an environment may have to be made first
 def test_the_walk_goes_through(installation: Callable[..., Connection], tmp_path: Path) -> None:
     connection = installation()
     with parts(connection, tmp_path) as made:
