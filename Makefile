@@ -83,7 +83,7 @@ lock: ## resolve the dependencies anew, for Python 3.11 to 3.13
 	$(LOCK) --extra dev --extra kafka --extra enforce --extra broker --constraint requirements.lock --output-file requirements-dev.lock
 	$(LOCK) --extra kafka --extra enforce --constraint requirements-dev.lock --output-file deploy/requirements.lock
 	$(LOCK) --extra kafka --extra bench --output-file requirements-bench.lock
-	$(subst pyproject.toml,requirements-litellm.in,$(LOCK)) --output-file requirements-litellm.lock
+	$(subst pyproject.toml,requirements-gateways.in,$(LOCK)) --output-file requirements-gateways.lock
 
 clean: ## remove what tools and runs leave behind, compiled kernels too
 	rm -rf build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

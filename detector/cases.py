@@ -291,9 +291,9 @@ class Cases:
         for row in rows.tolist():
             name, made = self.accounts.index.name(row), None
             if not self._spared(name, row, cause, end_ms):
-                tier = int(stats[row, A.TIER])
+                tier, digest = int(stats[row, A.TIER]), int(self.accounts.index.keys[row])
                 made, hit = decision.propose(
-                    self.ledger, scope="account", value=name, tier_code=tier, cause=cause, at=at
+                    self.ledger, scope="account", value=name, digest=digest, tier_code=tier, cause=cause, at=at
                 )
                 caps += hit
             if made is None:

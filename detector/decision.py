@@ -178,10 +178,15 @@ def blocks_in_hour(ledger: Ledger, now_ms: int) -> int:
 
 
 def propose(
-    ledger: Ledger, *, scope: Scope, value: str, tier_code: int, cause: Cause, at: Circumstances
+    ledger: Ledger, *, scope: Scope, value: str, digest: int | None, tier_code: int, cause: Cause, at: Circumstances
 ) -> tuple[Decision | None, tuple[str, ...]]:
-    """Issue or renew the lease of one member; None where policy says no. Also returns the caps that were hit."""
+    """Issue or renew the lease of one member; None where policy says no. Also returns the caps that were hit.
+
+    `digest` is the key's keyed hash: it tells the canary from the control; None where a human has chosen.
+    """
     key = (scope, value)
+    if digest is not None and not policy.in_canary(digest, at.settings):
+        at = at._replace(mode="shadow")
     lease = ledger.leases.get(key)
     held = lease.decision if lease is not None else None
     if held is not None and held.origin == "operator":

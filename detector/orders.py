@@ -28,6 +28,7 @@ from detector.records import Approval, decode
 LIFTED = "Lifted by an operator."
 EXEMPTED = "Exempted by an operator."
 SWITCHED_OFF = "Enforcement is switched off."
+NARROWED = "Enforcement is limited to fewer accounts."
 RESOLVED = "The case was resolved by an operator."
 
 
@@ -108,10 +109,17 @@ def adopt(cases: Cases, settings: Settings, *, now_ms: int) -> None:
     """Go on under other settings: from enforce to shadow ends every enforced lease, as nobody would end it later.
 
     From shadow to enforce, a member's lease is enforced from its next request on; what an operator added in
-    shadow stays there.
+    shadow stays there. A smaller canary ends the detector's enforced leases; who is still in it gets one when it acts.
     """
     turned = settings.mode != cases.settings.mode
+    before, now = cases.settings.decision.canary_share, settings.decision.canary_share
     cases.settings, cases.config_hash = settings, config_hash(settings)
+    if now < before:
+        for key, lease in sorted(cases.ledger.leases.items()):
+            if lease.decision.mode == "enforce" and lease.decision.origin == "detector":
+                cases.revoke(key, now_ms=now_ms, reason=NARROWED)
+    if now != before:
+        _ask_anew(cases)
     if turned:
         if settings.mode == "shadow":
             _lift(cases, now_ms, every=False)
@@ -204,13 +212,11 @@ def _raise(cases: Cases, key: Key, command: Command, now_ms: int) -> bool:
         approval=approval,
     )
     # The tier plays no part: the ceilings that a human may not lift never let a lease come about.
+    at = cases.circumstances(now_ms, effective_ms=now_ms)
+    if command.alert_id is not None and held.mode == "shadow":
+        at = at._replace(mode="shadow")  # a campaign's approval leaves the control what it is; a decision's does not
     made, caps = decision.propose(
-        cases.ledger,
-        scope=held.scope,
-        value=held.value,
-        tier_code=0,
-        cause=cause,
-        at=cases.circumstances(now_ms, effective_ms=now_ms),
+        cases.ledger, scope=held.scope, value=held.value, digest=None, tier_code=0, cause=cause, at=at
     )
     if made is not None:
         cases.outputs.append(made)

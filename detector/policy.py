@@ -56,6 +56,15 @@ def wanted(*, contains_campaign: bool, confidence: float | None, settings: Decis
     return "block" if confidence is not None and confidence >= settings.block_confidence_min else "challenge"
 
 
+def in_canary(digest: int, settings: DecisionSettings) -> bool:
+    """Say whether a key is among those that are enforced on; `digest` is its keyed hash, so nobody can choose to be.
+
+    >>> in_canary(1 << 63, DecisionSettings(canary_share=0.4)), in_canary(1 << 62, DecisionSettings(canary_share=0.4))
+    (False, True)
+    """
+    return digest < settings.canary_share * 2.0**64
+
+
 class Counts(NamedTuple):
     """What stands: accounts contained and blocked, and those that acted in the last 24 h."""
 

@@ -1,8 +1,7 @@
 """The records at the program's borders, and how they become bytes.
 
-Purpose: `alert.v1`, `decision.v1` and the lines of members.jsonl and rejects.jsonl, as frozen
-keyword-only structs whose fields carry the contract's names in the contract's order; `encode`
-and `decode` are the only way in and out, for the operators' records too.
+Purpose: `alert.v1`, `decision.v1`, the lines of members.jsonl and rejects.jsonl, as frozen structs with the
+contract's names in its order; `encode` and `decode` are the only way in and out, for operators' records too.
 Invariants: equal records give equal bytes. Keys stand in the order of the fields, names of facts
 sorted; floats are rounded to 6 decimals; a field that is None is left out, `confidence` aside,
 where null is a statement ("not calibrated"). Inside, every time (`TIME_FIELDS`) is int64 epoch ms,

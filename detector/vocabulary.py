@@ -16,6 +16,7 @@ Family = Literal["content", "timing", "network", "identity", "lifecycle", "behav
 Shape = Literal["harvester", "relay", "unknown"]
 Action = Literal["observe", "throttle", "challenge", "block"]
 Mode = Literal["enforce", "shadow"]
+AlertFormat = Literal["native", "ocsf", "ecs", "cef"]
 DecisionState = Literal["active", "revoked", "expired"]
 Origin = Literal["detector", "operator", "import"]
 ApprovalState = Literal["none", "pending", "approved", "denied"]

@@ -7,6 +7,7 @@ import orjson
 import typer
 
 from detector.cli.common import read_key
+from detector.cli.decisions_caps import caps
 from detector.cli.decisions_orders import add, approve, kill_switch, revoke
 from detector.cli.orders import TENANT, ScopeOption, Tenant, now_ms
 from detector.cli.output import Listing, Row
@@ -20,7 +21,13 @@ from detector.tuning.simulate import Reach, always, simulate
 from detector.vocabulary import Scope
 
 decisions = typer.Typer(help="Decisions: what holds, why, and an operator's word on it.", no_args_is_help=True)
-for order, name in ((add, "add"), (revoke, "revoke"), (approve, "approve"), (kill_switch, "kill-switch")):
+for order, name in (
+    (add, "add"),
+    (revoke, "revoke"),
+    (approve, "approve"),
+    (kill_switch, "kill-switch"),
+    (caps, "caps"),
+):
     decisions.command(name)(order)
 
 COLUMNS = {

@@ -25,6 +25,16 @@ REDIS_PASSWORD: str = "STILLWATCH_REDIS_PASSWORD"  # noqa: S105 - the name of a 
 WEBHOOK_TOKEN: str = "STILLWATCH_WEBHOOK_TOKEN"  # noqa: S105 - the name of a variable
 API_KEYS: str = "STILLWATCH_BOUNCER_KEYS"
 
+LITELLM: str = """\
+# In the proxy's config.yaml; its environment needs this package (pip install --no-deps), and of others
+# msgspec, orjson, kafka-python and crc32c:
+litellm_settings:
+  callbacks: detector.enforce.litellm_callback.callback
+# In its environment: STILLWATCH_FINGERPRINT_KEY, and STILLWATCH_BOOTSTRAP or STILLWATCH_CONFIG (a file with the
+# table kafka); where they differ STILLWATCH_TOPIC_PREFIX, STILLWATCH_TENANT and STILLWATCH_FAILURE_MODE.
+# What only you know of a key goes into its metadata: {"stillwatch": {"account_tier": "paygo", "payment_fp": "..."}}.
+"""
+
 enforce = typer.Typer(
     help="Bring decisions to whoever enforces them: a copy kept in step, or an answer to each question.",
     no_args_is_help=True,
@@ -141,6 +151,12 @@ def nginx(
     """Answer auth_request, and anybody else: /check says 204 or 403 about a request's X-Stillwatch-* headers."""
     client = _client(config, bootstrap, prefix, mode=failure_mode)
     _serve(client, None, make_app(client), listen)
+
+
+@enforce.command()
+def litellm() -> None:
+    """Say how LiteLLM's proxy takes our callback: it enforces, and tells what became of each request."""
+    typer.echo(LITELLM, nl=False)
 
 
 @enforce.command("ext-authz")

@@ -38,8 +38,8 @@ from detector.runtime.printing import clean
 from detector.runtime.sources import InputError
 from detector.runtime.summary import print_scores, print_summary
 from detector.runtime.verify import SHOWN_MAX, differences, read_alerts
-from detector.sinks.lines import AlertFormat
 from detector.tuning.scoring import LabelsError, read_labels, score_run
+from detector.vocabulary import AlertFormat
 
 
 def _speed(text: str) -> float | None:

@@ -15,8 +15,7 @@ from detector.runtime import logs
 from detector.runtime.kafka import worker
 from detector.runtime.kafka.http import HttpSettings, http_settings_from, token_of
 from detector.runtime.logs import LogFormat
-from detector.sinks.lines import AlertFormat
-from detector.vocabulary import Mode
+from detector.vocabulary import AlertFormat, Mode
 
 log = logging.getLogger("stillwatch.worker")
 

@@ -15,6 +15,7 @@ Source: LiteLLM's documentation of custom callbacks, call hooks and StandardLogg
 
 import asyncio
 import atexit
+import logging
 import os
 import time
 from collections import OrderedDict
@@ -30,6 +31,8 @@ from detector.enforce.litellm_events import asked_event, event_of, texts_asked, 
 from detector.enforce.recorder import Recorder
 from detector.records import ConfigError
 from detector.runtime.kafka.connection import connection_from
+
+log = logging.getLogger("stillwatch.enforce")
 
 ANSWERS_MAX: Final = 100_000
 
@@ -65,12 +68,15 @@ class Stillwatch(CustomLogger):  # type: ignore[misc]  # LiteLLM's types are not
     ) -> Any:
         """Refuse the request, or let it pass with the limits of a throttle."""
         del cache
-        event = asked_event(user_api_key_dict, data, tenant=self.tenant, operation=str(call_type))
         try:
+            event = asked_event(user_api_key_dict, data, tenant=self.tenant, operation=str(call_type))
             # A lookup takes microseconds, fingerprints may take milliseconds: not on the proxy's loop.
             answer = await asyncio.to_thread(self.gateway.ask, event, texts_asked(data))
         except UnavailableError as wrong:
             raise HTTPException(503, {"error": str(wrong)}) from wrong
+        except Exception as wrong:  # noqa: BLE001 - an error of ours refuses nobody
+            log.error("a request was not looked up: %s", type(wrong).__name__)  # noqa: TRY400 - a trace may hold text
+            return data
         if answer.status:
             self._refuse(event, answer, data)
         call_id = str(data.get("litellm_call_id"))

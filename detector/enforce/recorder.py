@@ -88,9 +88,8 @@ class Recorder:
                 self._send(str(event.get("account_id")).encode(), raw)
             except (KafkaError, OSError) as wrong:
                 self._lost(type(wrong).__name__)
-            except Exception:  # a request's odd shape must not end the thread
-                log.exception("an event could not be made")
-                self.dropped += 1
+            except Exception as wrong:  # noqa: BLE001 - a request's odd shape must not end the thread
+                self._lost(type(wrong).__name__)  # a trace may hold text
         if self._producer is not None:
             try:
                 self._producer.close(timeout=FLUSH_S)

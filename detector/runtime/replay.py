@@ -33,8 +33,8 @@ from detector.runtime.outcome import DERIVED, FILES, Progress, Result, manifest,
 from detector.runtime.pace import Pace
 from detector.runtime.scores_file import write_scores
 from detector.runtime.sources import TOPIC_SCHEME, Opener, check_format, check_input, open_input
-from detector.sinks.lines import AlertFormat, line_of
-from detector.vocabulary import Action
+from detector.sinks.lines import line_of
+from detector.vocabulary import Action, AlertFormat
 
 FOREIGN_ALERTS = {"ocsf": "alerts.ocsf.jsonl", "ecs": "alerts.ecs.jsonl", "cef": "alerts.cef"}
 

@@ -7,14 +7,11 @@ Limits: none of its own.
 Source: JSON Lines; the formats' own modules.
 """
 
-from typing import Literal
-
 import orjson
 
 from detector.records import Alert, encode
 from detector.sinks import cef, ecs, ocsf
-
-AlertFormat = Literal["native", "ocsf", "ecs", "cef"]
+from detector.vocabulary import AlertFormat
 
 
 def line_of(alert: Alert, *, form: AlertFormat, runbooks: str = "") -> bytes:

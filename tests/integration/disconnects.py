@@ -192,12 +192,12 @@ def _seen(client: DecisionClient, names: list[str]) -> dict[str, str | None]:
     return {name: lease.action if lease is not None else None for name, lease in leases.items()}
 
 
-def _knows(client: DecisionClient, truth: Truth, name: str) -> bool:
-    """Whether the newest record of a key has come."""
-    held = client.table.get(tenant="default", scope="account", value=name)
-    if truth.newest.get(name) is None:
+def _knows(client: DecisionClient, truth: Truth, name: str, now_ms: int) -> bool:
+    """Whether the newest record of a key has come; a key whose lease has ended may be forgotten."""
+    held, newest = client.table.get(tenant="default", scope="account", value=name), truth.newest.get(name)
+    if newest is None:
         return held is None or held.removed
-    return held is not None and held.seq == truth.seqs[name]
+    return newest.expires_at <= now_ms if held is None else held.seq == newest.seq
 
 
 @contextmanager
@@ -254,7 +254,9 @@ def endure(connection: Connection, *, rounds: int, seed: int) -> Endured:
             begun_s = time.monotonic()
             with suppress(AssertionError):
                 wait_until(
-                    lambda: all(_knows(client, truth, name) for name in names), timeout_s=RECOVER_S, every_s=0.002
+                    lambda: all(_knows(client, truth, name, clock.now_ms) for name in names),
+                    timeout_s=RECOVER_S,
+                    every_s=0.002,
                 )
             recovered_s.append(time.monotonic() - begun_s)
             for name, now in _seen(client, names).items():

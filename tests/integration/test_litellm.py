@@ -5,19 +5,21 @@ from pathlib import Path
 
 import orjson
 import pyarrow as pa
+import pytest
 
 from detector.decode import decode_text
 from detector.fingerprint import Content, fingerprint
 from detector.hashing import DEVELOPMENT_KEY
 from detector.records import DecisionParams
 from detector.runtime.kafka.connection import Connection
-from tests.integration.litellm_proxy import ANSWER, proxy
-from tests.integration.live import read_topic, wait_until
+from tests.integration.gateways import ANSWER, proxy
+from tests.integration.live import configuration, read_topic, stillwatch, wait_until
 from tests.integration.test_enforce import current, publish
 
 PROMPT = "Explain step by step how a bill becomes a law in 12 lines of text"
 
 
+@pytest.mark.timeout(600)  # an environment may have to be made first
 def test_the_proxy_enforces_decisions_and_tells_what_became_of_each_request(
     installation: Callable[..., Connection], tmp_path: Path
 ) -> None:
@@ -43,7 +45,9 @@ def test_the_proxy_enforces_decisions_and_tells_what_became_of_each_request(
 
         publish(connection, current("a-3", action="block"))
         wait_until(lambda: gateway.ask("a-3", PROMPT).status == 403, what="the block")
-        publish(connection, control=b'{"enforcement":"off","since":0,"by":"kim","reason":"drill"}')
+        place = ("--config", str(configuration(connection, tmp_path)))
+        said = ("--by", "kim", "--reason", "no judge runs here", "--yes")
+        stillwatch("decisions", "kill-switch", "off", *said, *place)
         wait_until(lambda: gateway.ask("a-3", PROMPT).status == 200, what="the kill switch")
         wait_until(lambda: len(read_topic(connection, "access")) >= 10, what="events", timeout_s=20)
     raws = [record.value for record in read_topic(connection, "access")]
@@ -58,7 +62,7 @@ def test_the_proxy_enforces_decisions_and_tells_what_became_of_each_request(
         ("a-3", "blocked", "d-a-3"),
         ("a-3", "allowed", None),
     }
-    first = next(e for e in told if e["account_id"] == "a-1")
+    first = next(e for e in told if e.get("max_tokens") == 50)
     columns = Content(*(pa.array([text], pa.string()) for text in (None, PROMPT, ANSWER)))
     made = {name: column[0].as_py() for name, column in fingerprint(columns, key=DEVELOPMENT_KEY).items()}
     for name in ("prompt_fp", "template_fp", "prompt_lang", "prompt_chars", "visible_output_chars", "fp_key_id"):

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from detector.records import Alert, decode
-from detector.sinks.lines import AlertFormat, line_of
+from detector.sinks.lines import line_of
+from detector.vocabulary import AlertFormat
 from tests.unit.replaying import OUTCOME, outcome, replay, write_log
 
 FILES: dict[AlertFormat, str] = {"ocsf": "alerts.ocsf.jsonl", "cef": "alerts.cef"}

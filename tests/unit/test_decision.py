@@ -12,7 +12,7 @@ from detector.decision import Cause, Circumstances, Ledger
 from detector.events import TIERS
 from detector.frames import NUM, NUMBERS
 from detector.operators import Command
-from detector.policy import HOUR_MS, Counts, Freshness, Ruling, rule, wanted
+from detector.policy import HOUR_MS, Counts, Freshness, Ruling, in_canary, rule, wanted
 from detector.records import Approval, ConfigError, Decision
 
 POLICY = DecisionSettings()
@@ -149,7 +149,7 @@ CAUSE = Cause(
 
 
 def propose(ledger: Ledger, value: str, *, when: Circumstances, tier: int = PAYGO, cause: Cause = CAUSE) -> Decision:
-    made, _ = decision.propose(ledger, scope="account", value=value, tier_code=tier, cause=cause, at=when)
+    made, _ = decision.propose(ledger, scope="account", value=value, digest=0, tier_code=tier, cause=cause, at=when)
     assert made is not None
     return made
 
@@ -221,7 +221,9 @@ def test_blocks_are_counted_by_hour_share_and_campaign() -> None:
 
 
 def test_internal_accounts_are_left_alone() -> None:
-    made, caps = decision.propose(Ledger(), scope="account", value="a", tier_code=INTERNAL, cause=CAUSE, at=at())
+    made, caps = decision.propose(
+        Ledger(), scope="account", value="a", digest=0, tier_code=INTERNAL, cause=CAUSE, at=at()
+    )
     assert (made, caps) == (None, ())
 
 
@@ -242,7 +244,10 @@ def test_an_operators_lease_replaces_the_engines_and_stands() -> None:
     added = decision.add(ledger, order, at=at())
     assert (added.origin, added.supersedes, added.seq) == ("operator", first.decision_id, 2)
     assert ledger.contained == 0
-    assert decision.propose(ledger, scope="account", value="a", tier_code=PAYGO, cause=CAUSE, at=at()) == (None, ())
+    assert decision.propose(ledger, scope="account", value="a", digest=0, tier_code=PAYGO, cause=CAUSE, at=at()) == (
+        None,
+        (),
+    )
     (over,) = decision.expire(ledger, now_ms=NOW_MS, effective_ms=NOW_MS + HOUR_MS)
     assert (over.state, over.origin, over.seq) == ("expired", "operator", 3)
 
@@ -300,3 +305,21 @@ def test_policys_numbers_must_agree(setting: dict[str, Any], said: str) -> None:
     assert isinstance(settings_from({}), Settings)
     with pytest.raises(ConfigError, match=said):
         settings_from({"decision": msgspec.to_builtins(setting)})
+
+
+def test_outside_of_the_canary_a_lease_is_made_in_shadow() -> None:
+    enforced = at()._replace(mode="enforce", settings=DecisionSettings(canary_share=0.25))
+    modes = []
+    for number, digest in enumerate((0, (1 << 62) - 1, 1 << 62, (1 << 64) - 1, None)):
+        made, _ = decision.propose(
+            Ledger(), scope="account", value=f"a-{number}", digest=digest, tier_code=PAYGO, cause=CAUSE, at=enforced
+        )
+        assert made is not None
+        modes.append(made.mode)
+    assert modes == ["enforce", "enforce", "shadow", "shadow", "enforce"]  # the last is what a human chose
+
+
+@pytest.mark.parametrize(("share", "enforced"), [(0.0, 0), (1.0, 2)])
+def test_a_canary_of_nothing_enforces_nothing_and_one_of_all_everything(share: float, enforced: int) -> None:
+    chosen = DecisionSettings(canary_share=share)
+    assert sum(in_canary(digest, chosen) for digest in (0, (1 << 64) - 1)) == enforced

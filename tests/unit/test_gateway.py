@@ -1,5 +1,7 @@
 """A limiter inside a gateway: leases, paces, what a request's event says, without brokers."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -182,3 +184,9 @@ def test_what_is_told_of_a_request_that_failed() -> None:
 )
 def test_text_is_found_in_any_shape(messages: object, response: object, texts: Texts) -> None:
     assert texts_of({"messages": messages, "response": response}) == texts
+
+
+def test_a_gateway_needs_no_engine() -> None:
+    asks = "import sys, detector.enforce.gateway, detector.enforce.litellm_events; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+    assert not {"aiokafka", "faust", "numba", "numpy", "pyarrow", "scipy", "typer"} & set(done.stdout.split())

@@ -21,8 +21,8 @@ from detector.runtime.kafka.publishing import (
     read_progress,
 )
 from detector.runtime.kafka.views import alert_of
-from detector.sinks.lines import AlertFormat, line_of
-from detector.vocabulary import Mode
+from detector.sinks.lines import line_of
+from detector.vocabulary import AlertFormat, Mode
 from tests.unit.alerting import alert
 
 

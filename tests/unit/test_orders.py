@@ -363,6 +363,17 @@ def test_from_shadow_to_enforce_whoever_acts_on_is_enforced() -> None:
     assert {d.decision_id for d in later} & set(standing.values())  # a lease goes on under its id
 
 
+def test_a_smaller_canary_ends_what_is_enforced_and_goes_on_with_those_in_it() -> None:
+    judge, _ = worked(ENFORCED)
+    standing = {lease.decision.value for lease in judge.cases.ledger.leases.values()}
+    policy = msgspec.structs.replace(ENFORCED.decision, canary_share=0.5)
+    judge.adopt(msgspec.structs.replace(ENFORCED, decision=policy))
+    ended = [d for d in judge.take_outputs() if isinstance(d, Decision)]
+    assert ({d.value for d in ended}, {d.state for d in ended}) == (standing, {"revoked"})
+    modes = {d.value: d.mode for d in rest(judge) if d.state == "active"}
+    assert set(modes.values()) == {"enforce", "shadow"}
+
+
 def test_the_kill_switch_is_for_every_tenant_and_is_passed_on() -> None:
     judge, _ = worked(ENFORCED)
     order = command("kill_switch", LATE_MS, enforcement="off")

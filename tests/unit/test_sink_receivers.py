@@ -12,8 +12,8 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from detector.config import ConfigError, parse
-from detector.records import Alert, encode
+from detector.config import parse
+from detector.records import Alert, ConfigError, encode
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.sinks import settings
 from detector.runtime.sinks.conversations import AlertmanagerSink, SlackSink

@@ -8,7 +8,8 @@ from detector import story
 from detector.records import Verdict
 from detector.sinks import alertmanager, cef, ocsf, pagerduty, slack
 from detector.sinks.escaping import cef_header, cef_value, mrkdwn, mrkdwn_code, printable
-from detector.sinks.lines import AlertFormat, line_of
+from detector.sinks.lines import line_of
+from detector.vocabulary import AlertFormat
 from tests.contract.test_sinks import hostile
 from tests.hostile_strings import HOSTILE, unprintable
 from tests.unit.alerting import alert, operational, resolved

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from detector.records import ConfigError
-from detector.sinks.lines import AlertFormat
+from detector.vocabulary import AlertFormat
 
 BOOTSTRAP_VARIABLE: Final = "STILLWATCH_BOOTSTRAP"
 PREFIX_VARIABLE: Final = "STILLWATCH_TOPIC_PREFIX"

@@ -25,6 +25,9 @@ from detector.runtime.kafka.batches import Batch
 # A batch costs some milliseconds whatever its size: brokers hold an answer back until it is worth that, or late.
 LINGER_BYTES: Final = 64 << 10
 
+# How often to see whether a partition whose batches filled the queue may be read again.
+ROOM_AGAIN_S: Final = 0.005
+
 UNREADABLE: Final = b'"\xff"'  # what the decoder refuses as badly encoded
 
 
@@ -138,6 +141,13 @@ class BatchConsumer(Consumer):
         self._acked_index.clear()
         # Right after this, and only then, Faust's read offset is the next offset to read.
         self._stops = {tp: offset for tp, offset in self._read_offset.items() if offset is not None}
+
+    async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
+        """Fetch; while every partition waits for room, look again soon: Faust would look again after a second."""
+        if self.flow_active and not self._get_active_partitions():
+            await asyncio.sleep(ROOM_AGAIN_S)
+            return {}, set()
+        return await super()._wait_next_records(timeout)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109 - Faust's
         """Fetch, and yield what came from each partition as one message."""

@@ -19,7 +19,8 @@ from detector.config import Settings
 from detector.decision import Tombstone
 from detector.operators import Control
 from detector.records import Alert, DetectorError, decision_key, encode
-from detector.sinks.lines import AlertFormat, line_of
+from detector.sinks.lines import line_of
+from detector.vocabulary import AlertFormat
 
 POSITION_HEADER = "stillwatch.frame"
 ALERT_HEADER = "stillwatch.alert"  # the native record, where the value is another format's

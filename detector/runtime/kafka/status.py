@@ -51,6 +51,7 @@ class Caps(NamedTuple):
     contained_share: float
     blocked_share: float
     blocks_in_hour: int
+    active_accounts: int
 
 
 def caps_of(judge: Judge) -> Caps:
@@ -61,6 +62,7 @@ def caps_of(judge: Judge) -> Caps:
         contained_share=round(ledger.contained / active, 6),
         blocked_share=round(ledger.blocked / active, 6),
         blocks_in_hour=blocks_in_hour(ledger, now_ms) if now_ms > NEVER else 0,
+        active_accounts=judge.cases.active_accounts,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from detector.records import ConfigError
-from detector.sinks.lines import AlertFormat
+from detector.vocabulary import AlertFormat
 
 PAGERDUTY_VARIABLE: Final = "STILLWATCH_PAGERDUTY_KEY"
 SLACK_VARIABLE: Final = "STILLWATCH_SLACK_TOKEN"

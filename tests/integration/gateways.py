@@ -1,7 +1,7 @@
-"""A real LiteLLM proxy with our callback, in an environment of its own: its pins are not ours.
+"""Real gateways in an environment of their own, whose pins are not ours: LiteLLM's proxy, Envoy, CrowdSec's library.
 
-The environment is made once from `requirements-litellm.lock`, by uv where it is at hand, which
-takes a quarter of pip's time; STILLWATCH_TEST_LITELLM names a Python that has all of it already.
+The environment is made once from `requirements-gateways.lock`, by uv where it is at hand, which takes a quarter of
+pip's time; STILLWATCH_TEST_GATEWAYS names a Python that has all of it already.
 """
 
 import hashlib
@@ -25,9 +25,9 @@ from detector.runtime.kafka.connection import Connection
 from tests.conftest import ROOT
 from tests.integration.live import end_with_parent, wait_until
 
-VARIABLE = "STILLWATCH_TEST_LITELLM"
-LOCK = ROOT / "requirements-litellm.lock"
-HOME = ROOT / ".venv-litellm"
+VARIABLE = "STILLWATCH_TEST_GATEWAYS"
+LOCK = ROOT / "requirements-gateways.lock"
+HOME = ROOT / ".venv-gateways"
 ANSWER = "The quick brown fox jumps over the lazy dog and goes home to sleep"
 CONFIG = f"""
 model_list:
@@ -47,7 +47,7 @@ async def allow(request, api_key):
 
 
 def python() -> Path:
-    """The Python that has LiteLLM; its environment is made if need be."""
+    """The Python that has the gateways; its environment is made if need be."""
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named)
@@ -104,35 +104,46 @@ class Proxy(NamedTuple):
 
 
 @contextmanager
+def running(*command: str, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A gateway's process that ends with the block."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            cwd=log.parent,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - the tests start no threads that hold locks
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return int(held.getsockname()[1])
+
+
+@contextmanager
 def proxy(connection: Connection, folder: Path) -> Iterator[Proxy]:
     """Run a proxy until the block ends."""
     (folder / "config.yaml").write_text(CONFIG)
     (folder / "who.py").write_text(WHO)
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = int(held.getsockname()[1])
+    port, log = free_port(), folder / "proxy.log"
     environment = {
-        **os.environ,
         "PYTHONPATH": str(ROOT),
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "STILLWATCH_BOOTSTRAP": connection.bootstrap,
         "STILLWATCH_TOPIC_PREFIX": connection.prefix,
         "STILLWATCH_FINGERPRINT_KEY": DEVELOPMENT_KEY.hex(),
     }
-    log = folder / "proxy.log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [str(python().with_name("litellm")), "--config", str(folder / "config.yaml"), "--port", str(port)],
-            env=environment,
-            cwd=folder,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            preexec_fn=end_with_parent,  # noqa: PLW1509 - the tests start no threads that hold locks
-        )
-        try:
-            made = Proxy(port)
-            wait_until(lambda: made.live() or process.poll() is not None, timeout_s=120, what="LiteLLM")
-            assert process.poll() is None, log.read_text()[-3000:]
-            yield made
-        finally:
-            process.kill()
-            process.wait()
+    command = str(python().with_name("litellm")), "--config", str(folder / "config.yaml"), "--port", str(port)
+    with running(*command, log=log, **environment) as process:
+        made = Proxy(port)
+        wait_until(lambda: made.live() or process.poll() is not None, timeout_s=240, what="LiteLLM")
+        assert process.poll() is None, log.read_text()[-3000:]
+        yield made
