@@ -252,6 +252,7 @@ class Judge:
             active,
             self.settings,
             now_ms=end_ms,
+            watched=desk.watched(self.cases.desk, now_ms=end_ms),
             ask=self.ask,
             note=self.note,
         ):

@@ -250,8 +250,7 @@ def link_view(
     n = pools.size
     p = links.pools[pools].astype(np.float64)
     column = links.large.columns
-    summary = np.zeros((n, _SUMMARY))
-    fired, based = np.zeros((n, SIGNATURE_BITS)), np.zeros((n, SIGNATURE_BITS))
+    summary, fired, based = (np.zeros((n, width)) for width in (_SUMMARY, SIGNATURE_BITS, SIGNATURE_BITS))
     live = population.accounts.astype(np.float64)
     whole = population.fired.sum(axis=0) / max(live.sum(), 1.0)
     base = np.where(live[:, None] >= 50, population.fired / np.maximum(live[:, None], 1.0), whole[None, :])
@@ -310,6 +309,7 @@ def link_view(
         elicited_share=wilson_lower(p[:, P.ELICITED], p[:, P.ELICITATION_KNOWN]),
         output_log_mean=p[:, P.LOG_OUT] / np.maximum(p[:, P.REQUESTS], 1.0) / _OCTAVE,
         template_collision=summary[:, _COLLIDE],
+        watched=np.zeros(n),  # whoever knows what is watched puts it in
         population=max(float(live.sum()), 1.0),
         fired=_firing(population, tails, fired, based, crowd.value / units),
     )

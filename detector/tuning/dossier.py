@@ -173,9 +173,7 @@ def _pathway(case: CaseFile) -> dict[str, Any]:
         "links": dict(sorted(kinds.items())),
         "strongest_links": [
             {"kind": n.kind, "value": n.value, "accounts": n.accounts, "requests": n.requests}
-            for n in sorted(alert.campaign.links, key=lambda n: (-n.accounts, -n.requests, n.kind, n.value))[
-                :LINKS_SHOWN
-            ]
+            for n in strongest[:LINKS_SHOWN]
         ],
         "traffic": None,
     }

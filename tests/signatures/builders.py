@@ -96,6 +96,7 @@ ORDINARY_POOL: Mapping[str, float] = {
     "elicited_share": 0.05,
     "output_log_mean": 7.5,
     "template_collision": 0.02,
+    "watched": 0.0,
     "population": 20_000.0,
 }
 

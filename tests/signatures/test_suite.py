@@ -320,6 +320,7 @@ LOCK: dict[str, tuple[int, str]] = {
     "t1_uniform_prompts": (1, "1b6207f13a283dff"),
     "t2_output_per_input": (1, "5c85afe1a931001a"),
     "t3_steady_runs": (1, "5df033bb31b00a28"),
+    "i1_shared_indicator": (1, "7104cc252b8381c2"),
     "m1_population_outlier": (2, "3e59e6c255ae99ed"),
 }
 
