@@ -27,14 +27,30 @@ app = typer.Typer(
 for verb in (demo, replay, explain, validate, fingerprint, generate, evaluate, sweep, calibrate, schema):
     app.command()(verb)
 
-# The verbs that talk to Kafka need the extra `kafka`; without it they say so.
-LIVE = ("run", "topics", "produce", "alerts", "decisions", "allow", "dlq", "doctor", "dev", "enforce")
-NEEDS = {"enforce": ("aiokafka", "envoy", "redis")}
+# The verbs that talk to Kafka need the extra `kafka`, some others of their own; without them they say so.
+LIVE = (
+    "run",
+    "topics",
+    "produce",
+    "alerts",
+    "decisions",
+    "allow",
+    "dlq",
+    "doctor",
+    "dev",
+    "enforce",
+    "indicators",
+    "peers",
+)
+NEEDS = {"enforce": ("aiokafka", "envoy", "redis"), "indicators": ("aiokafka", "stix2"), "peers": ("sklearn",)}
 
 
 def _without_kafka() -> None:
-    """Needs the extra `kafka`: pip install 'stillwatch[kafka]'; enforce needs `enforce` as well."""
-    said = "this verb needs the extra `kafka` (enforce: `enforce` too): pip install 'stillwatch[kafka,enforce]'"
+    """Needs the extra `kafka`: pip install 'stillwatch[kafka]'; enforce, indicators and peers need one of their own."""
+    said = (
+        "this verb needs the extra `kafka` (enforce: `enforce` too, indicators: `share` too; peers: `peers` alone): "
+        "pip install 'stillwatch[kafka,enforce,share,peers]'"
+    )
     raise fail(said, code=EXIT_USAGE)
 
 

@@ -67,14 +67,40 @@ def _shown(kind: IndicatorKind, value: str) -> dict[str, Any]:
         return {"client_ip": str(ipaddress.ip_network(value))}
     if kind != "program":
         return {kind: value}
+    return program_fields(value)
+
+
+def program_fields(value: str) -> dict[str, Any]:
+    """The fields of events that a program's name stands for. Raises `ValueError` for what names none.
+
+    >>> program_fields("sdk=a b stream=True max_tokens=5 model=m")
+    {'sdk_name': 'a b', 'stream': True, 'max_tokens': 5, 'request_model': 'm'}
+    """
     found = _PROGRAM.fullmatch(value)
     if found is None:
-        raise ValueError(value)
+        raise ValueError(f"{value!r} names no program")
     said: dict[str, Any] = {name: part for name, part in found.groupdict().items() if part is not None}
     for name, read in (("stream", lambda part: part == "True"), ("max_tokens", int), ("temperature", float)):
         if name in said:
             said[name] = read(said[name])
     return said
+
+
+def program_value(fields: dict[str, Any]) -> str:
+    """The name that `encode` gives the program of events with these fields, `request_model` among them.
+
+    >>> program_value({"stream": False, "temperature": 1.0, "request_model": "m"})
+    'stream=False temperature=1 model=m'
+    """
+    temperature = fields.get("temperature")
+    words = {
+        "sdk": fields.get("sdk_name"),
+        "stream": fields.get("stream"),
+        "max_tokens": fields.get("max_tokens"),
+        "temperature": None if temperature is None else f"{round(temperature * 1000) / 1000:g}",
+        "model": fields["request_model"],
+    }
+    return " ".join(f"{name}={said}" for name, said in words.items() if said is not None)
 
 
 def encode_operators(
