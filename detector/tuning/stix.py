@@ -271,7 +271,7 @@ def findings_of(text: str) -> tuple[list[Read], int]:
     """Read the indicators of a bundle: those understood, and how many were not. Raises `StixError`."""
     try:
         made = stix2.parse(text, allow_custom=True)
-    except (STIXError, ValueError, KeyError, TypeError) as wrong:
+    except (STIXError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as wrong:
         raise StixError(f"not a STIX 2.1 bundle: {wrong}") from wrong
     objects = made.get("objects", []) if made["type"] == "bundle" else [made]
     names = {o["id"]: o["name"] for o in objects if o["type"] == "identity"}
