@@ -30,14 +30,20 @@ for verb in (
 ):  # fmt: skip
     app.command()(verb)
 
-# The verbs that talk to Kafka need the extra `kafka`; without it they say so.
-LIVE = ("run", "topics", "produce", "alerts", "sinks", "decisions", "allow", "dlq", "doctor", "dev", "enforce", "serve")
-NEEDS = {"enforce": ("aiokafka", "envoy", "redis")}
+# The verbs that talk to Kafka need the extra `kafka`, some others of their own; without them they say so.
+LIVE = (
+    "run", "topics", "produce", "alerts", "sinks", "decisions", "allow", "dlq", "doctor", "dev", "enforce", "serve",
+    "indicators", "peers",
+)  # fmt: skip
+NEEDS = {"enforce": ("aiokafka", "envoy", "redis"), "indicators": ("aiokafka", "stix2"), "peers": ("sklearn",)}
 
 
 def _without_kafka() -> None:
-    """Needs the extra `kafka`: pip install 'stillwatch[kafka]'; enforce needs `enforce` as well."""
-    said = "this verb needs the extra `kafka` (enforce: `enforce` too): pip install 'stillwatch[kafka,enforce]'"
+    """Needs the extra `kafka`: pip install 'stillwatch[kafka]'; enforce, indicators and peers need one of their own."""
+    said = (
+        "this verb needs the extra `kafka` (enforce: `enforce` too, indicators: `share` too; peers: `peers` alone): "
+        "pip install 'stillwatch[kafka,enforce,share,peers]'"
+    )
     raise fail(said, code=EXIT_USAGE)
 
 

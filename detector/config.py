@@ -43,8 +43,8 @@ class VerdictSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     family_cap: float = 5.0
     threshold: float = 2.5
     families_min: int = 3
-    # Caps of single signatures, by id: what `calibrate` found benign logs to bear. Most are not capped.
-    log_odds_max: dict[str, float] = {}
+    # Pairs of a signature's id and its cap: what `calibrate` found benign logs to bear. Most are not capped.
+    log_odds_max: tuple[tuple[str, float], ...] = ()
 
 
 class DecisionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,9 +106,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ConfigError(f"tables.admission_cells={self.tables.admission_cells:_} must be a power of two")
         if self.tables.passed_max < 1 or self.tables.passed_max & (self.tables.passed_max - 1):
             raise ConfigError(f"tables.passed_max={self.tables.passed_max:_} must be a power of two")
-        for name, cap in self.verdict.log_odds_max.items():
+        for name, cap in self.verdict.log_odds_max:
             if not cap >= 0:
-                raise ConfigError(f"verdict.log_odds_max.{name}={cap} must not be negative")
+                raise ConfigError(f"verdict.log_odds_max: the cap {cap} of {name} must not be negative")
         _check_decision(self.decision)
 
 

@@ -1,11 +1,12 @@
-"""Desk: what operators have said that still holds: exemptions, the kill switch, lifted leases.
+"""Desk: what operators have said that still holds: exemptions, the kill switch, lifted leases, watched links.
 
 Purpose: keep operators' records that wait for their time, and what the ones that acted
 left behind. What they change is `orders`' matter.
 Invariants: a range of operators' records delivered twice counts once, a hole is an error;
 records wait in the order (ingest time, source, position), however they came in. A lease
 that an operator lifted is not given again by the same campaign until an operator says so.
-Limits: as many exemptions as operators write; an expired one goes when it is next looked at.
+Limits: as many exemptions as operators write, `WATCHED_MAX` watched links; what has expired goes when it is next
+looked at.
 Source: the operators' safety policy.
 """
 
@@ -14,12 +15,14 @@ import bisect
 import msgspec
 
 from detector.frames import Entry, OperatorFrame
-from detector.operators import AllowEntry
+from detector.operators import AllowEntry, Indicator
 from detector.panes import GapError
 from detector.records import Approval
 from detector.vocabulary import Enforcement
 
 NEVER_DUE = 1 << 62
+# Findings of others are few, and lists of addresses have no place here.
+WATCHED_MAX = 4_096
 # The attributes of an account's row that an exemption may name, beside its own name.
 ATTRIBUTE_SCOPES = ("org", "payment_fp")
 
@@ -43,6 +46,7 @@ class Desk(msgspec.Struct):
     lifted: dict[tuple[str, str], str] = {}  # (scope, value) -> the campaign that may not lease it again
     approvals: dict[str, Approval] = {}  # by campaign id
     enforcement: Enforcement = "on"
+    watched: dict[int, Indicator] = {}  # by link key
     outcomes: dict[str, int] = {}
     approve_after_ms: int = -1  # replay's --approve-after; -1: nobody approves by the clock
 
@@ -118,3 +122,22 @@ def withdraw(desk: Desk, key: tuple[str, str]) -> bool:
     """Take an exemption back; False where there is none."""
     desk.named = {named: value for named, value in desk.named.items() if (named[0], value) != key}
     return desk.exemptions.pop(key, None) is not None
+
+
+def watch(desk: Desk, indicator: Indicator, *, digest: int, now_ms: int) -> str:
+    """Watch a link until the indicator expires, or end that watch; says what became of it."""
+    if not digest:
+        return "indicator_unknown"
+    if indicator.expires_at <= now_ms:
+        return "indicator_removed" if desk.watched.pop(digest, None) is not None else "indicator_expired"
+    if digest not in desk.watched and len(desk.watched) >= WATCHED_MAX:
+        return "indicator_refused"
+    desk.watched[digest] = indicator
+    return "indicator"
+
+
+def watched(desk: Desk, *, now_ms: int) -> frozenset[int]:
+    """The keys of the links that are watched now; those whose time is up are let go."""
+    if any(held.expires_at <= now_ms for held in desk.watched.values()):
+        desk.watched = {key: held for key, held in desk.watched.items() if held.expires_at > now_ms}
+    return frozenset(desk.watched)

@@ -107,7 +107,7 @@ def _answers(view: LinkView, active: frozenset[str], ask: Ask) -> list[tuple[Sig
 
 def _capped(answers: list[tuple[Signature, Answer]], settings: Settings) -> list[tuple[Signature, Answer]]:
     """Hold the answers of signatures that have a cap of their own under it."""
-    caps = settings.verdict.log_odds_max
+    caps = dict(settings.verdict.log_odds_max)
     return [(s, a._replace(log_odds=np.minimum(a.log_odds, caps[s.id])) if s.id in caps else a) for s, a in answers]
 
 
@@ -149,13 +149,14 @@ def judge_pools(
     *,
     now_ms: int,
     related: bool = False,
+    watched: frozenset[int] = frozenset(),
     ask: Ask = ask,
     note: Note = unnoted,
 ) -> list[Accused]:
     """Judge the touched pools that grew; returns the accused ones, strongest first, ties by key.
 
     With `related` also pools of text that no campaign holds and that only the prior acquits: they may be a
-    known campaign's.
+    known campaign's. `watched` are the keys of links that others named.
     """
     pools = links.take_touched()
     requests, judged = links.pools[pools, P.REQUESTS], links.pools[pools, P.JUDGED]
@@ -167,6 +168,8 @@ def judge_pools(
         return []
     links.pools[pools, P.JUDGED] = links.pools[pools, P.REQUESTS]
     view = link_view(links, pools, accounts, population, tails, now_ms=now_ms)
+    named = np.isin(links.index.keys[links.pools[pools, P.LINK]], np.array(sorted(watched), np.uint64))
+    view = view._replace(watched=named.astype(np.float64))
     answers = _answers(view, active, ask)
     note(pools, answers, now_ms)
     answers = _capped(answers, settings)

@@ -21,22 +21,16 @@ from detector import hashing
 from detector.events import ELICITATION_KINDS, FIRST_TOKEN_CLASSES, TIERS, EventBatch
 from detector.frames import (
     COVERED_FIELDS,
-    FRAME_VERSION,
     ID,
     IDS,
     LIST_WIDTH,
     NUM,
     NUMBERS,
     TIER_SHIFT,
-    Entry,
     Flag,
     Frame,
-    OperatorFrame,
     empty_frame,
 )
-from detector.operators import Received, concerns
-from detector.records import encode as encode_record
-from detector.vocabulary import Scope
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -67,8 +61,6 @@ _NAMED = (
     ("template_fp", ID.TEMPLATE, b"template"),
     ("ja4", ID.JA4, b"ja4"),
 )
-# The scopes of an exemption that an account's own row can be held against.
-_SCOPE_KINDS: dict[Scope, bytes] = {"account": b"account", "org": b"org", "payment_fp": b"payment"}
 _DIGESTED = (
     ("event_id", ID.EVENT, b"event"),
     ("prompt_fp", ID.PROMPT, b"prompt"),
@@ -339,19 +331,3 @@ def encode(
             continue
         frames.append(Frame(tenant, source, first, stop, rejects, *parts, name_digests, strings))
     return frames
-
-
-def encode_operators(
-    received: list[tuple[int, Received]], *, tenant: str, source: str, first: int, stop: int, key: bytes, timed: bool
-) -> OperatorFrame:
-    """Encode operators' records, as (position, record), of the range `[first, stop)`: those that concern `tenant`."""
-    entries = []
-    for position, (kind, record, ingest_ms) in received:
-        if not concerns(record, tenant=tenant):
-            continue
-        scope, value = getattr(record, "scope", None), getattr(record, "value", None)
-        digest = 0
-        if scope in _SCOPE_KINDS and value is not None:
-            digest = int(hashing.digest64(_SCOPE_KINDS[scope], pa.array([value]), key=key)[0])
-        entries.append(Entry(ingest_ms, position, kind, digest, encode_record(record)))
-    return OperatorFrame(FRAME_VERSION, tenant, source, first, stop, timed, tuple(entries))

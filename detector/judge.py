@@ -254,6 +254,7 @@ class Judge:
             self.settings,
             now_ms=end_ms,
             related=bool(self.cases.campaigns),
+            watched=desk.watched(self.cases.desk, now_ms=end_ms),
             ask=self.ask,
             note=self.note,
         ):

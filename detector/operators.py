@@ -1,4 +1,4 @@
-"""The records that operators write: allow-list entries, labels, commands, the kill switch.
+"""The records that operators write: allow-list entries, labels, commands, the kill switch, others' indicators.
 
 Purpose: what stands on the operators' topics and in a file of recorded operators' records,
 as frozen keyword-only structs; `detector.records` turns them into bytes and back, `read`
@@ -25,6 +25,7 @@ from detector.vocabulary import (
     Action,
     CommandName,
     Enforcement,
+    IndicatorKind,
     LabelVerdict,
     OperatorKind,
     RejectReason,
@@ -90,6 +91,22 @@ class Control(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Indicator(Struct, frozen=True, kw_only=True):
+    """A link that others saw in a campaign of theirs: watched here until it expires.
+
+    `value` is as alerts name links of that kind here. One that has already expired ends the watch.
+    """
+
+    indicator_id: str
+    tenant: str
+    kind: IndicatorKind
+    value: str
+    source: str
+    owner: str
+    reason: str
+    expires_at: int
+
+
 _NEEDED: dict[CommandName, tuple[str, ...]] = {
     "add": ("scope", "value", "action", "expires_at"),
     "revoke": ("scope", "value"),
@@ -115,18 +132,20 @@ def missing_fields(command: Command) -> tuple[str, ...]:
     return tuple(name for name in _NEEDED[command.command] if getattr(command, name) is None)
 
 
-OperatorRecord = AllowEntry | Label | Command | Control
+OperatorRecord = AllowEntry | Label | Command | Control | Indicator
 
-KINDS: dict[OperatorKind, type[AllowEntry | Label | Command | Control]] = {
+KINDS: dict[OperatorKind, type[AllowEntry | Label | Command | Control | Indicator]] = {
     "allow": AllowEntry,
     "label": Label,
     "command": Command,
     "control": Control,
+    "indicator": Indicator,
 }
 # A field that only this kind of record has tells it apart where there is no topic to say so.
 _TELLS: tuple[tuple[str, OperatorKind], ...] = (
     ("command", "command"),
     ("verdict", "label"),
+    ("indicator_id", "indicator"),
     ("owner", "allow"),
     ("enforcement", "control"),
 )
@@ -150,7 +169,7 @@ class Fault(NamedTuple):
 
 def tenant_of(record: OperatorRecord) -> str | None:
     """The tenant that a record names; None: none (the kill switch's record and labels)."""
-    return record.tenant if isinstance(record, AllowEntry | Command) else None
+    return record.tenant if isinstance(record, AllowEntry | Command | Indicator) else None
 
 
 def concerns(record: OperatorRecord, *, tenant: str) -> bool:

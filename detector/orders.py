@@ -21,7 +21,7 @@ from detector.cases import Cases
 from detector.config import Settings, config_hash
 from detector.decision import Cause, Key
 from detector.desk import Waiting
-from detector.operators import KINDS, AllowEntry, Command, Control
+from detector.operators import KINDS, AllowEntry, Command, Control, Indicator
 from detector.policy import stricter
 from detector.records import Approval, decode
 
@@ -39,6 +39,8 @@ def carry_out(cases: Cases, item: Waiting, *, now_ms: int) -> None:
         outcome = _allow(cases, record, item.entry.digest, now_ms)
     elif isinstance(record, Control):
         outcome = _switch(cases, record, now_ms)
+    elif isinstance(record, Indicator):
+        outcome = desk.watch(cases.desk, record, digest=item.entry.digest, now_ms=now_ms)
     elif isinstance(record, Command):
         outcome = _COMMANDS[record.command](cases, record, now_ms)
     else:

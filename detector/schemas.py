@@ -28,7 +28,7 @@ from detector.events import (
     SCHEMA_VERSION,
     Field,
 )
-from detector.operators import AllowEntry, Command, Control, Label
+from detector.operators import AllowEntry, Command, Control, Indicator, Label
 from detector.records import TIME_FIELDS, Alert, Decision, Member, Reject
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -55,6 +55,7 @@ PUBLISHED: dict[str, Published] = {
     "command": Published(Command, READ_TIME),
     "control": Published(Control, READ_TIME),
     "label": Published(Label, READ_TIME),
+    "indicator": Published(Indicator, READ_TIME),
 }
 
 

@@ -300,6 +300,7 @@ def link_view(
         output_log_mean=p[:, P.LOG_OUT] / np.maximum(p[:, P.REQUESTS], 1.0) / _OCTAVE,
         **_alike(links, pools, accounts, tails),
         template_collision=summary[:, _COLLIDE],
+        watched=np.zeros(n),  # whoever knows what is watched puts it in
         population=max(float(live.sum()), 1.0),
         fired=_firing(population, tails, fired, based, crowd.value / units),
     )

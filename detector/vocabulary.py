@@ -54,7 +54,9 @@ RejectReason = Literal[
     "duplicate",
 ]
 CommandName = Literal["add", "revoke", "approve", "resolve", "kill_switch"]
-OperatorKind = Literal["allow", "label", "command", "control"]
+OperatorKind = Literal["allow", "label", "command", "control", "indicator"]
+# The kinds of links that another lab's finding may name: none of them is a customer's own.
+IndicatorKind = Literal["program", "ja4", "subnet", "system_prompt_fp", "template_fp", "anchor_fp"]
 Enforcement = Literal["on", "observe_only", "off"]
 LabelVerdict = Literal[
     "false_positive",

@@ -31,6 +31,7 @@ LAYERS = (
         "formats",
         "frames",
         "encode",
+        "encode_operators",
         "sketches",
         "spill",
         "panes",

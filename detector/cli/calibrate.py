@@ -76,6 +76,9 @@ def _comment(made: Calibration, budget: Budget) -> str:
 def _show(made: Calibration, *, out: Path, listing: Listing) -> None:
     fits: list[dict[str, Any]] = [_tree(f) for f in made.fits]
     claims = [c._asdict() for c in made.claims]
+    if listing is Listing.csv:
+        write_rows(fits, COLUMNS, listing, nothing="no log")
+        return
     if listing is not Listing.human:
         whole = {"threshold": made.threshold, "log_odds_max": made.log_odds_max, "shown": made.shown}
         write_rows([whole | {"logs": fits, "claims": claims}], COLUMNS, listing, nothing="")

@@ -10,7 +10,7 @@ Source: the record contract's `--operators FILE`.
 from pathlib import Path
 from typing import NamedTuple
 
-from detector.encode import encode_operators
+from detector.encode_operators import encode_operators
 from detector.formats import CANONICAL
 from detector.frames import OperatorFrame
 from detector.operators import Fault, Received, read, tenant_of

@@ -130,6 +130,7 @@ class LinkView(NamedTuple):
     taking: F64  # organisations that take more output to their input than three innocents of four
     taking_known: F64
     template_collision: F64  # chance that two members' main templates agree
+    watched: F64  # 1: others named this link in a campaign of theirs, and the watch has not expired
     population: float  # accounts live in the table
     # Account signature -> (units that fire, units that it could judge, upper bound of the others' share that fires).
     fired: dict[str, tuple[F64, F64, F64]]

@@ -23,7 +23,7 @@ from detector.frames import COVERED_FIELDS, ID, NUM, Entry, Flag
 from detector.index import KeyIndex
 from detector.judge import Judge
 from detector.link_columns import KINDS, L, P
-from detector.operators import AllowEntry, Control
+from detector.operators import AllowEntry, Control, Indicator
 from detector.panes import Refused
 from detector.policy import Freshness
 from detector.publishing import Outlet
@@ -136,7 +136,7 @@ class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 _NAMED = (A, L, P, ID, NUM, Flag)
 _STRUCTS = (
     *(State, HeldSource, HeldIndex, Campaign, Joined, Lease, Ledger, Past, Alert, Decision, Member, AllowEntry),
-    *(HeldOutput, Tombstone, Control),
+    *(HeldOutput, Tombstone, Control, Indicator),
     *(Desk, Waiting, Entry, Approval, Freshness, Outlet),
 )
 LAYOUT = hashing.content_digest(

@@ -155,7 +155,7 @@ def calibrate(logs: list[Log], settings: Settings, *, budget: Budget, cap: bool)
     caps = dict(settings.verdict.log_odds_max)
     if cap:
         caps |= {c.signature: max(c.bears, CAP_MIN) for c in found if c.bears < c.reached}
-    verdict = msgspec.structs.replace(settings.verdict, log_odds_max=caps)
+    verdict = msgspec.structs.replace(settings.verdict, log_odds_max=tuple(sorted(caps.items())))
     settings = msgspec.structs.replace(settings, verdict=verdict)
     thresholds = [fit(log, settings, budget=budget) for log in logs]
     shown = _shown(logs, budget)
@@ -182,9 +182,10 @@ def fragment(made: Calibration, *, comment: str) -> str:
     r"""Write the outcome as TOML that settings take.
 
     >>> fragment(Calibration(2.5, {"a1_template_dominance": 1.5}, [], [], True), comment="by hand")
-    '# by hand\n[verdict]\nthreshold = 2.5\n\n[verdict.log_odds_max]\na1_template_dominance = 1.5\n'
+    '# by hand\n[verdict]\nthreshold = 2.5\nlog_odds_max = [["a1_template_dominance", 1.5]]\n'
     """
     lines = [*(f"# {line}" for line in comment.splitlines()), "[verdict]", f"threshold = {made.threshold}"]
     if made.log_odds_max:
-        lines += ["", "[verdict.log_odds_max]", *(f"{name} = {cap}" for name, cap in made.log_odds_max.items())]
+        pairs = ", ".join(f'["{name}", {cap}]' for name, cap in made.log_odds_max.items())
+        lines.append(f"log_odds_max = [{pairs}]")
     return "\n".join(lines) + "\n"

@@ -71,7 +71,8 @@ def verdicts(kept: Kept, settings: VerdictSettings, *, off: frozenset[str] = fro
 
 def limited(log_odds: npt.NDArray[np.float32], settings: VerdictSettings) -> F64:
     """The answers under each signature's own cap, in natural log-odds rounded as the engine's."""
-    caps = np.array([settings.log_odds_max.get(s.id, np.inf) for s in SIGNATURES])
+    held = dict(settings.log_odds_max)
+    caps = np.array([held.get(s.id, np.inf) for s in SIGNATURES])
     return np.minimum(np.round(log_odds.astype(np.float64), 6), caps)
 
 

@@ -131,7 +131,9 @@ def at_point(settings: Settings, params: dict[str, float]) -> Settings:
             verdict = msgspec.structs.replace(verdict, families_min=int(value))
         else:
             verdict = msgspec.structs.replace(verdict, **{name: value})
-    return msgspec.structs.replace(settings, verdict=msgspec.structs.replace(verdict, log_odds_max=caps))
+    return msgspec.structs.replace(
+        settings, verdict=msgspec.structs.replace(verdict, log_odds_max=tuple(sorted(caps.items())))
+    )
 
 
 def opened(kept: Kept, settings: Settings) -> list[Case]:

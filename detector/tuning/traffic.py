@@ -3,7 +3,7 @@
 Purpose: `traffic` walks a log and counts what no alert carries: models, networks, programs, tiers, what was asked
 for. A dossier tells its pathway by it, and shared indicators are chosen by it.
 Invariants: attributes carry the names and digests that the judge gives them, by the same encoding. Nothing of the
-result names an account, or an attribute that fewer than `ACCOUNTS_MIN` members show.
+result names an account, an attribute that fewer than `ACCOUNTS_MIN` members show, or a prefix of people's homes.
 Limits: the log is walked once, everybody's pairs of account and attribute are held. Countries are left out: nothing
 here may tell a nationality.
 """
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from detector.encode import DEFAULT_TENANT, encode
 from detector.events import ELICITATION_KINDS, EventBatch
-from detector.frames import ID
+from detector.frames import ID, NUM, Flag
 from detector.runtime.feed import with_fingerprints
 from detector.runtime.sources import decode_block, open_input
 
@@ -156,12 +156,15 @@ class _Pairs:
     """Distinct (column, digest, account) with their requests, of members and of others."""
 
     def __init__(self) -> None:
+        self._hosting: set[int] = set()  # digests of prefixes of data centres, not of people's homes
         self._rows: dict[tuple[int, bool], tuple[U64, I64]] = {}
 
     def add(self, batch: EventBatch, mine: npt.NDArray[np.bool_], key: bytes, names: dict[int, str]) -> None:
         tenant = batch.schema.get_field_index("tenant")
         alone = batch.set_column(tenant, batch.schema.field(tenant), pa.array([DEFAULT_TENANT] * len(batch)))
         (frame,) = encode(alone, positions=np.arange(len(batch)), source="", first=0, stop=len(batch), key=key)
+        hosted = frame.numbers[:, NUM.FLAGS] & int(Flag.DATACENTER) != 0
+        self._hosting |= set(np.unique(frame.ids[hosted, ID.SUBNET]).tolist())
         wanted = np.unique(frame.ids[:, list(TOLD.values())])
         at = np.flatnonzero(np.isin(frame.name_digests, wanted))
         named = frame.names.take(pa.array(at)).to_pylist()
@@ -190,6 +193,8 @@ class _Pairs:
             values, first, accounts = np.unique(mine[:, 0], return_index=True, return_counts=True)
             sums = np.add.reduceat(requests, first) if values.size else requests
             for at in np.flatnonzero(accounts >= ACCOUNTS_MIN).tolist():
+                if kind == "subnet" and int(values[at]) not in self._hosting:
+                    continue
                 others = int((theirs[:, 0] == values[at]).sum())
                 name = names[int(values[at])]
                 out.append(Attribute(kind, name, int(accounts[at]), int(sums[at]), others))

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from detector.__main__ import app
 from detector.records import Alert, Decision, decode, encode
 from detector.runtime.kafka.connection import Connection
+from detector.tuning.stix import Finding, bundle
 from tests.conftest import ROOT
 from tests.integration.conftest import Recorded
 from tests.integration.live import configuration, environment, printed, read_topic, stillwatch
@@ -104,6 +105,9 @@ def test_alerts_are_listed_shown_labelled_and_resolved(published: Published) -> 
         (campaign.alert_id, "false_positive"),
         (campaign.alert_id, "suspicious"),
     ]
+    told = says("alerts", "show", campaign.alert_id, "--dossier", "-o", "json")
+    assert [word["verdict"] for word in told["labels"]] == ["suspicious"]
+    assert told["decisions"]["records"] == sum(d.campaign_id == campaign.entity.value for d in published.decisions)
     stillwatch("alerts", "resolve", campaign.alert_id, *WHY, *place)
     ((key, command),) = written(published.connection, "commands", "command")
     assert orjson.loads(key) == ["default", "campaign", campaign.entity.value]
@@ -302,3 +306,17 @@ def test_the_doctor_says_how_everything_stands(installation: Callable[..., Conne
     assert "fail tenants: 2 tenants, 1 partitions" in two
     bare = stillwatch("doctor", *config, "--prefix", "none.", code=4)
     assert "missing; `stillwatch topics create` makes it" in bare
+
+
+def test_others_indicators_are_written_for_the_judge(published: Published, tmp_path: Path) -> None:
+    client = [("sdk_name", "sdk-h"), ("stream", False), ("max_tokens", 4096)]
+    latest = next(a for a in reversed(published.alerts) if a.kind == "campaign")
+    late = msgspec.structs.replace(latest, last_seen=int(time.time() * 1000))
+    shared = tmp_path / "bundle.json"
+    shared.write_text(bundle(late, [Finding("program", tuple(client), 9, 9)], lab="Lab A", tlp="green", valid_days=9))
+    asked = ("--owner", "kim", "--reason", "a test", "--for", "30d", "--model", "m-1")
+    stillwatch("indicators", "import", str(shared), *asked, *published.place)
+    ((key, record),) = written(published.connection, "commands", "indicator")
+    assert orjson.loads(key) == ["default", "program", record["value"]]
+    assert record["value"] == "sdk=sdk-h stream=False max_tokens=4096 model=m-1"
+    assert record["source"] == "Lab A"

@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 
 from detector import hashing, records
 from detector.config import DecisionSettings, Settings, TableSettings
-from detector.encode import encode, encode_operators
+from detector.encode import encode
+from detector.encode_operators import encode_operators
 from detector.events import EventBatch, event_batch
 from detector.frames import Frame, OperatorFrame
 from detector.judge import Judge
-from detector.operators import AllowEntry, Command, Control, OperatorRecord, Received
+from detector.operators import AllowEntry, Command, Control, Indicator, OperatorRecord, Received
 from detector.snapshot import snapshot
 from detector.vocabulary import OperatorKind
 
@@ -199,7 +200,12 @@ def _disturb(rng: random.Random, events: list[Event]) -> list[Event]:
 
 def received(record: OperatorRecord, ingest_ms: int) -> Received:
     """A record as the broker appended it at `ingest_ms`."""
-    kinds: dict[type, OperatorKind] = {AllowEntry: "allow", Command: "command", Control: "control"}
+    kinds: dict[type, OperatorKind] = {
+        AllowEntry: "allow",
+        Command: "command",
+        Control: "control",
+        Indicator: "indicator",
+    }
     return Received(kinds[type(record)], record, ingest_ms)
 
 
@@ -229,8 +235,23 @@ def exemption(scope: str, value: str, ingest_ms: int, *, end_ms: int, signatures
     return received(made, ingest_ms)
 
 
+def indicator(kind: str, value: str, ingest_ms: int, *, end_ms: int) -> Received:
+    """A finding of others."""
+    made = Indicator(
+        indicator_id=f"indicator--{kind}",
+        tenant=TENANT,
+        kind=kind,  # type: ignore[arg-type]
+        value=value,
+        source="another lab",
+        owner="kim",
+        reason="",
+        expires_at=end_ms,
+    )
+    return received(made, ingest_ms)
+
+
 def _orders(rng: random.Random) -> tuple[Received, ...]:
-    """A revoke, exemptions, an added lease and a drill, somewhere in the harvest's second half."""
+    """A revoke, exemptions, an added lease, a drill and findings of others, somewhere in the harvest's second half."""
     at = [START_MS + rng.randrange(150, 300) * MINUTE_MS + rng.randrange(MINUTE_MS) for _ in range(6)]
     drill = START_MS + 240 * MINUTE_MS + 1
     return (
@@ -241,6 +262,8 @@ def _orders(rng: random.Random) -> tuple[Received, ...]:
         command("revoke", at[4], scope="account", value="nobody"),
         switch("off", drill),
         switch("on", drill + 20 * MINUTE_MS),
+        indicator("template_fp", "t-harvest", START_MS + HOUR_MS, end_ms=START_MS + 3 * HOUR_MS),
+        indicator("anchor_fp", f"{7_001:016x}", START_MS + 2 * HOUR_MS, end_ms=START_MS + 9 * HOUR_MS),
     )
 
 

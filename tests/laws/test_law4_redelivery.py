@@ -73,8 +73,8 @@ def test_operators_records_delivered_twice_count_once_and_a_hole_stops_the_judge
         judge.operate(frame)
     steps = [*whole(stream), *ends(stream)]
     assert outcome(judge, feed(judge, stream, steps)) == run(stream, steps)
-    beyond = msgspec.structs.replace(whole_frame, first=9, stop=12)
-    with pytest.raises(GapError, match="operators' records end at 7, the next begin at 9"):
+    beyond = msgspec.structs.replace(whole_frame, first=11, stop=14)
+    with pytest.raises(GapError, match="operators' records end at 9, the next begin at 11"):
         judge.operate(beyond)
 
 

@@ -98,6 +98,7 @@ ORDINARY_POOL: Mapping[str, float] = {
     "taking": 7.0,
     "taking_known": 30.0,
     "template_collision": 0.02,
+    "watched": 0.0,
     "population": 20_000.0,
 }
 

@@ -8,7 +8,7 @@ import pytest
 
 from detector import desk
 from detector.desk import Desk
-from detector.encode import encode_operators
+from detector.encode_operators import encode_operators
 from detector.frames import FrameError, unwire_operators, wire, wire_operators
 from detector.hashing import DEVELOPMENT_KEY
 from detector.operators import AllowEntry, Command, Control, Fault, Label, Received, read, tenant_of

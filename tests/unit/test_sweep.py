@@ -68,10 +68,12 @@ SOME_ODDS = st.lists(
 
 @given(rows=st.lists(SOME_ODDS, min_size=1, max_size=5), cap=st.sampled_from([0.5, 2.0, 9.0]))
 def test_a_verdict_taken_again_is_the_engines(rows: list[list[float]], cap: float) -> None:
-    settings = VerdictSettings(family_cap=cap, families_min=2, threshold=-2.0, log_odds_max={"c1_shared_template": 1.0})
+    settings = VerdictSettings(
+        family_cap=cap, families_min=2, threshold=-2.0, log_odds_max=(("c1_shared_template", 1.0),)
+    )
     taken = verdicts(kept_of(rows), settings)
     for at, row in enumerate(rows):
-        capped = [min(x, settings.log_odds_max.get(s.id, x)) for s, x in zip(SIGNATURES, row, strict=True)]
+        capped = [min(x, dict(settings.log_odds_max).get(s.id, x)) for s, x in zip(SIGNATURES, row, strict=True)]
         judged = weigh([(s, x, {}) for s, x in zip(SIGNATURES, capped, strict=True) if x], settings)
         assert taken.log_odds[at] == judged.verdict.log_odds
         assert taken.families[at] == judged.families
@@ -174,7 +176,7 @@ def test_a_signature_that_benign_pools_reach_often_is_capped_at_what_that_can_me
     made = calibrate([demo[0]._replace(kept=often)], Settings(), budget=Budget(share=1.0), cap=True)
     assert made.log_odds_max == {"c1_shared_template": pytest.approx(-np.log(21 / 101), abs=1e-6)}
     settings = parse(fragment(made, comment="line one\nline two"))
-    assert settings.verdict.log_odds_max == made.log_odds_max
+    assert dict(settings.verdict.log_odds_max) == made.log_odds_max
     assert msgspec.json.decode(msgspec.json.encode(settings), type=Settings) == settings
 
 

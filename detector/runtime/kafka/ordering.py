@@ -12,7 +12,7 @@ Source: the record contract's table of topics.
 
 from typing import Final, NamedTuple
 
-from detector.encode import encode_operators
+from detector.encode_operators import encode_operators
 from detector.frames import wire_operators
 from detector.operators import RECORD_BYTES_MAX, Fault, Received, read_from_topic, removal, tenant_of
 from detector.runtime.kafka.batches import Batch, Record
@@ -23,7 +23,7 @@ from detector.vocabulary import OperatorKind
 # What each of the operators' topics holds.
 TOPICS: Final[dict[str, tuple[OperatorKind, ...]]] = {
     "allow": ("allow",),
-    "commands": ("command", "control"),
+    "commands": ("command", "control", "indicator"),
     "labels": ("label",),
 }
 ORDERS_MAX: Final = FRAME_RECORD_BYTES_MAX // RECORD_BYTES_MAX // 2

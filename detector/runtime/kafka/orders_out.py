@@ -12,7 +12,16 @@ from typing import Final
 
 from kafka import KafkaProducer
 
-from detector.operators import RECORD_BYTES_MAX, VALUE_BYTES_MAX, AllowEntry, Command, Control, Label, missing_fields
+from detector.operators import (
+    RECORD_BYTES_MAX,
+    VALUE_BYTES_MAX,
+    AllowEntry,
+    Command,
+    Control,
+    Indicator,
+    Label,
+    missing_fields,
+)
 from detector.records import SchemaError, decision_key, encode
 from detector.runtime.kafka.connection import Connection, client_arguments
 
@@ -34,7 +43,7 @@ def send(
     return said.partition, said.offset
 
 
-def _checked(record: AllowEntry | Label | Command | Control) -> bytes:
+def _checked(record: AllowEntry | Label | Command | Control | Indicator) -> bytes:
     """A record's bytes, within bounds. Raises `SchemaError`."""
     value = getattr(record, "value", None) or ""
     if len(value.encode()) > VALUE_BYTES_MAX:
@@ -64,6 +73,12 @@ def allow(connection: Connection, entry: AllowEntry) -> tuple[int, int]:
 def disallow(connection: Connection, *, tenant: str, scope: str, value: str) -> tuple[int, int]:
     """Take an exemption back: its tombstone."""
     return send(connection, "allow", key=decision_key(tenant=tenant, scope=scope, value=value), value=None)
+
+
+def indicator(connection: Connection, record: Indicator) -> tuple[int, int]:
+    """Ask the judge to watch a link that others named. Raises `SchemaError`."""
+    key = decision_key(tenant=record.tenant, scope=record.kind, value=record.value)
+    return send(connection, "commands", key=key, value=_checked(record))
 
 
 def label(connection: Connection, record: Label) -> tuple[int, int]:
