@@ -43,6 +43,9 @@ FOUNDERS_MIN = 3
 # An attribute that this share of the core has in common vetoes when contradicted.
 VETO_SHARE = 0.9
 PROGRAM_SHARE_MIN = 0.05
+# Programs of which these hold fewer of the core tell nobody apart: then the core's text must fill an account.
+PROGRAMS_COVER_MIN = 0.5
+FILLED_SHARE_MIN = 0.3
 _I_PROGRAM, _TIME, _TURN, _FLAGS, _TOOLS = (
     int(ID.PROGRAM),
     int(NUM.TIME),
@@ -124,8 +127,8 @@ def match(rows, stats, pools, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def shared_text(rows, columns, stats, accounts, account_stats, shared):  # type: ignore[no-untyped-def]
-    """Count in column `shared` of the accounts' rows those events of which a text leads to a pool."""
+def shared_text(rows, columns, stats, numbers, accounts, account_stats, shared, opened):  # type: ignore[no-untyped-def]
+    """Count events of which a text leads to a pool in their accounts' column `shared`, openings in `opened` too."""
     for i in range(rows.shape[0]):
         if accounts[i] < 0:
             continue
@@ -133,6 +136,7 @@ def shared_text(rows, columns, stats, accounts, account_stats, shared):  # type:
             r = rows[i, columns[j]]
             if r >= 0 and stats[r, _POOL] > 0:
                 account_stats[accounts[i], shared] += 1
+                account_stats[accounts[i], opened] += numbers[i, _TURN] == 0
                 break
 
 
@@ -142,6 +146,7 @@ def _follow(  # type: ignore[no-untyped-def]
 ):
     n_joined = 0
     n_due = 0
+    share_min = HIT_SHARE_MIN if programs.size > 0 or not at_once else FILLED_SHARE_MIN
     for i in range(matched.size):
         if matched[i] != number:
             continue
@@ -171,7 +176,7 @@ def _follow(  # type: ignore[no-untyped-def]
                 s[_RENEW] = NOT_DUE
                 due[n_due] = row
                 n_due += 1
-        elif at_once and s[_HITS] >= HITS_MIN and s[_HITS] >= HIT_SHARE_MIN * s[_REQUESTS]:
+        elif at_once and s[_HITS] >= HITS_MIN and s[_HITS] >= share_min * s[_REQUESTS]:
             s[_CAMPAIGN] = number
             s[_RENEW] = NOT_DUE
             joined[n_joined] = row
@@ -245,6 +250,7 @@ def found(
         rows, ranks = profiles.core_of(tails, accounts, rows, evidence)
     programs, counts = np.unique(accounts.stats[rows, A.PROGRAM].view(np.uint64), return_counts=True)
     enough = (counts >= max(2, PROGRAM_SHARE_MIN * rows.size)) & (programs != 0)
+    enough &= counts[enough].sum() >= PROGRAMS_COVER_MIN * rows.size
     return Campaign(
         number=number,
         id=campaign_id(tenant, key, end_ms),
@@ -335,7 +341,8 @@ def review(campaign: Campaign, rows: I64, accounts: AccountTable, tails: Tails, 
 def _eligible(campaign: Campaign, rows: I64, hits: I64, accounts: AccountTable, tails: Tails) -> Bools:
     """Hold accounts against the rule of membership; a member of another campaign stays there."""
     stats = accounts.stats
-    joins = (stats[rows, A.CAMPAIGN] == 0) & (hits >= HITS_MIN) & (hits >= HIT_SHARE_MIN * stats[rows, A.REQUESTS])
+    share_min = HIT_SHARE_MIN if campaign.programs or campaign.profile else FILLED_SHARE_MIN
+    joins = (stats[rows, A.CAMPAIGN] == 0) & (hits >= HITS_MIN) & (hits >= share_min * stats[rows, A.REQUESTS])
     if campaign.programs:
         joins &= np.isin(stats[rows, A.PROGRAM].view(np.uint64), np.array(campaign.programs, np.uint64))
     if campaign.profile:

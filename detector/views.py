@@ -17,6 +17,7 @@ from detector.index import find
 from detector.link_columns import KINDS, PASSED_KINDS, POOL_K, PROGRAM_KINDS, TEXT_KINDS, P
 from detector.links import LinkTable
 from detector.population import JUDGED_BIT, MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Population
+from detector.registrations import Registrations
 from detector.signatures.contract import REGULAR_SESSIONS, AccountView, LinkView, wilson_lower, wilson_upper
 from detector.signatures.registry import ACCOUNT_SIGNATURES
 from detector.sketches import bottom_k, hyperloglog
@@ -45,6 +46,7 @@ _SUMMARY = 18
     int(a) for a in (A.ORG, A.CREATED, A.FIRST, A.LAST, A.REQUESTS, A.PROGRAM, A.FIRED, A.SHARED, A.SESSIONS, A.PAYMENT)
 )
 _A_RUN_GAPS, _A_LOG_RUN, _A_LOG_RUN_SQ = int(A.RUN_GAPS), int(A.LOG_RUN), int(A.LOG_RUN_SQ)
+_OPENED, _SINGLE = int(A.OPENED), int(A.SINGLE)
 _WEEK_MS = 7 * DAY_MS
 # So that no account speaks for a pool.
 RUN_GAPS_MAX = 50.0
@@ -137,6 +139,15 @@ def _life(s, now_ms, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _purity(s, count):  # type: ignore[no-untyped-def]
+    """The share of a member's requests, or of its conversations by how they open, whose text a pool shares."""
+    share = max(count, s[_SHARED]) / max(s[_REQUESTS], 1)
+    # One opening is why the account is looked at, and says nothing of its habit.
+    opened = max(s[_OPENED] - 1, 0) / max(s[_SINGLE] - 1, 1)
+    return min(1.0, max(share, opened))
+
+
+@kernel
 def _first_of(org, seen):  # type: ignore[no-untyped-def]
     """Say whether an organisation's digest is new to `seen` (int64, open addressing, at most half full); note it."""
     at = org & (SEEN_SLOTS - 1)
@@ -183,7 +194,7 @@ def _summarise(  # type: ignore[no-untyped-def]
             count = np.float64(counts[pool, k])
             span = s[_LAST] - s[_FIRST]
             _life(s, now_ms, out)
-            out[_PURITY] += min(1.0, max(count, s[_SHARED]) / max(s[_REQUESTS], 1))
+            out[_PURITY] += _purity(s, count)
             if s[_SESSIONS] >= PACED_SESSIONS_MIN and now_ms - s[_FIRST] >= SPAN_MIN_MS:
                 rate = np.log((s[_REQUESTS] - 1) / max(span, SPAN_MIN_MS) * DAY_MS)
                 out[_PACED] += 1
@@ -243,15 +254,12 @@ def _firing(
     return firing
 
 
-def link_view(
-    links: LinkTable, pools: I64, accounts: AccountTable, population: Population, tails: Tails, *, now_ms: int
-) -> LinkView:
-    """Columns of the given pools, judged at `now_ms` (event time, a pane end)."""
-    n = pools.size
-    p = links.pools[pools].astype(np.float64)
-    column = links.large.columns
-    summary = np.zeros((n, _SUMMARY))
-    fired, based = np.zeros((n, SIGNATURE_BITS)), np.zeros((n, SIGNATURE_BITS))
+def _members(
+    links: LinkTable, pools: I64, accounts: AccountTable, population: Population, *, now_ms: int
+) -> tuple[F64, F64, F64]:
+    """Summarise the pools' members: see `_SUMMARY`'s names, firings by bit, and what the population would fire."""
+    n, column = pools.size, links.large.columns
+    summary, fired, based = np.zeros((n, _SUMMARY)), np.zeros((n, SIGNATURE_BITS)), np.zeros((n, SIGNATURE_BITS))
     live = population.accounts.astype(np.float64)
     whole = population.fired.sum(axis=0) / max(live.sum(), 1.0)
     base = np.where(live[:, None] >= 50, population.fired / np.maximum(live[:, None], 1.0), whole[None, :])
@@ -260,12 +268,30 @@ def link_view(
         accounts.index.slot_keys, accounts.index.slot_rows, accounts.stats, accounts.template_keys,
         accounts.template_counts, base, now_ms, summary, fired, based,
     )  # fmt: skip
+    return summary, fired, based
+
+
+def link_view(
+    links: LinkTable,
+    pools: I64,
+    accounts: AccountTable,
+    population: Population,
+    tails: Tails,
+    registrations: Registrations,
+    *,
+    now_ms: int,
+) -> LinkView:
+    """Columns of the given pools, judged at `now_ms` (event time, a pane end)."""
+    p = links.pools[pools].astype(np.float64)
+    column = links.large.columns
+    summary, fired, based = _members(links, pools, accounts, population, now_ms=now_ms)
     crowd = bottom_k.estimate(sizes=column.sizes[pools], thetas=column.thetas[pools])
+    mails = registrations.alike(accounts, column.sizes[pools], column.hashes[pools], crowds=crowd.value)
     orgs, subnets, payments, prompts = (hyperloglog.estimate(r[pools]) for r in links.sketches.values())
     units, members = np.maximum(summary[:, _UNITS], 1.0), np.maximum(summary[:, _MEMBERS], 1.0)
     paced = np.maximum(summary[:, _PACED], 1.0)
     variance = summary[:, _RATE_SQ] / paced - (summary[:, _RATE] / paced) ** 2 - summary[:, _NOISE] / paced
-    # Leave the pool out here as well; with nobody left the bound is 1, and youth says nothing.
+    # Leave the pool out here too; with nobody left the bound is 1, and youth says nothing.
     young_rest = np.maximum(population.aged - summary[:, _AGED] * crowd.value / units, 0.0)
     young_rest_young = np.clip(population.young - summary[:, _YOUNG] * crowd.value / units, 0.0, young_rest)
     return LinkView(
@@ -292,6 +318,9 @@ def link_view(
         units=summary[:, _UNITS],
         paying=summary[:, _PAYING],
         programmed=summary[:, _PROGRAMMED],
+        mailed=mails[0],
+        mail_alike=mails[1],
+        mail_error=mails[2],
         program_share=summary[:, _PROGRAM] / units,
         purity=summary[:, _PURITY] / members,
         rate_members=summary[:, _PACED],
@@ -310,6 +339,6 @@ def link_view(
         elicited_share=wilson_lower(p[:, P.ELICITED], p[:, P.ELICITATION_KNOWN]),
         output_log_mean=p[:, P.LOG_OUT] / np.maximum(p[:, P.REQUESTS], 1.0) / _OCTAVE,
         template_collision=summary[:, _COLLIDE],
-        population=max(float(live.sum()), 1.0),
+        population=max(float(population.accounts.sum()), 1.0),
         fired=_firing(population, tails, fired, based, crowd.value / units),
     )

@@ -41,7 +41,7 @@ LAYERS = (
     ),
     ("link_columns",),
     ("pooling",),
-    ("accounts", "links", "population", "tails"),
+    ("accounts", "links", "population", "registrations", "tails"),
     ("signatures",),
     # models and views evaluate what signatures declare, so they stand above them.
     ("models", "views", "profiles", "campaigns", "verdict", "alerts", "policy", "decision", "desk", "publishing"),
