@@ -66,7 +66,7 @@ class Registrations:
         self.domains[: kept.size], self.counts[: kept.size] = domains[kept], counts[kept]
 
     def alike(
-        self, accounts: AccountTable, sizes: npt.NDArray[np.uint32], hashes: U64, *, crowds: F64
+        self, accounts: AccountTable, sizes: npt.NDArray[np.uint16], hashes: U64, *, crowds: F64
     ) -> tuple[F64, F64, F64]:
         """Weigh samples (`hashes` (n, k) of which `sizes` (n,) count) of pools with `crowds` (n,) accounts.
 

@@ -288,8 +288,7 @@ def link_view(
     crowd = bottom_k.estimate(sizes=column.sizes[pools], thetas=column.thetas[pools])
     mails = registrations.alike(accounts, column.sizes[pools], column.hashes[pools], crowds=crowd.value)
     orgs, subnets, payments, prompts = (hyperloglog.estimate(r[pools]) for r in links.sketches.values())
-    units, members = np.maximum(summary[:, _UNITS], 1.0), np.maximum(summary[:, _MEMBERS], 1.0)
-    paced = np.maximum(summary[:, _PACED], 1.0)
+    units, members, paced = (np.maximum(summary[:, c], 1.0) for c in (_UNITS, _MEMBERS, _PACED))
     variance = summary[:, _RATE_SQ] / paced - (summary[:, _RATE] / paced) ** 2 - summary[:, _NOISE] / paced
     # Leave the pool out here too; with nobody left the bound is 1, and youth says nothing.
     young_rest = np.maximum(population.aged - summary[:, _AGED] * crowd.value / units, 0.0)

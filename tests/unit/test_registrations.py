@@ -25,7 +25,7 @@ def alike(accounts: AccountTable, at: slice) -> tuple[float, float]:
     held = Registrations()
     held.refresh(accounts, now_ms=REFRESH_MS)
     keys = np.sort(accounts.index.keys[: accounts.index.used])[at][None, :].copy()
-    known, gain, _ = held.alike(accounts, np.array([keys.size], np.uint32), keys, crowds=np.array([float(keys.size)]))
+    known, gain, _ = held.alike(accounts, np.array([keys.size], np.uint16), keys, crowds=np.array([float(keys.size)]))
     return float(known[0]), float(gain[0])
 
 
@@ -62,7 +62,7 @@ def test_colleagues_count_once() -> None:
 
 def test_without_a_reference_nothing_is_known() -> None:
     known, gain, error = Registrations().alike(
-        table([LARGE] * 20), np.array([3], np.uint32), np.zeros((1, 4), np.uint64), crowds=np.ones(1)
+        table([LARGE] * 20), np.array([3], np.uint16), np.zeros((1, 4), np.uint64), crowds=np.ones(1)
     )
     assert known[0] == 0
     assert np.isnan(gain[0])
