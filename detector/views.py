@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from detector.accounts import A, AccountTable
 from detector.index import find
+from detector.likeness import first_of, likeness
 from detector.link_columns import KINDS, PASSED_KINDS, POOL_K, PROGRAM_KINDS, TEXT_KINDS, P
 from detector.links import LinkTable
 from detector.population import JUDGED_BIT, MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Population
@@ -22,7 +23,7 @@ from detector.signatures.contract import REGULAR_SESSIONS, AccountView, LinkView
 from detector.signatures.registry import ACCOUNT_SIGNATURES
 from detector.sketches import bottom_k, hyperloglog
 from detector.sketches.columns import kernel
-from detector.tails import ONE, OUTPUT, PACED, SENT, TAKEN, Tails
+from detector.tails import OUTPUT, Tails
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -70,11 +71,6 @@ def account_view(table: AccountTable, rows: I64, population: Population, tails: 
     age = np.where(s[:, A.CREATED] >= 0, s[:, A.FIRST] - s[:, A.CREATED], np.nan)
     score = s[:, A.MODEL_SCORE]
     known = max(population.elicitation_known, 1)
-    ranks, judged, conjunct = tails.rank(table, rows)
-
-    def rank(column: int) -> F64:
-        return np.where(judged, ranks[:, column] / ONE, np.nan)
-
     return AccountView(
         requests=requests,
         span_ms=s[:, A.LAST] - s[:, A.FIRST],
@@ -105,11 +101,6 @@ def account_view(table: AccountTable, rows: I64, population: Population, tails: 
         returned=s[:, A.RETURNED],
         logprobs=s[:, A.LOGPROBS],
         tiny=s[:, A.TINY],
-        conjunction=np.where(judged, conjunct.astype(np.float64), np.nan),
-        sent_rank=rank(SENT),
-        taken_rank=rank(TAKEN),
-        paced_rank=rank(PACED),
-        conjunction_limit=tails.conjunction_limit(table.stats[rows, A.REQUESTS]),
     )
 
 
@@ -145,18 +136,6 @@ def _purity(s, count):  # type: ignore[no-untyped-def]
     # One opening is why the account is looked at, and says nothing of its habit.
     opened = max(s[_OPENED] - 1, 0) / max(s[_SINGLE] - 1, 1)
     return min(1.0, max(share, opened))
-
-
-@kernel
-def _first_of(org, seen):  # type: ignore[no-untyped-def]
-    """Say whether an organisation's digest is new to `seen` (int64, open addressing, at most half full); note it."""
-    at = org & (SEEN_SLOTS - 1)
-    while seen[at] != 0:
-        if seen[at] == org:
-            return False
-        at = (at + 1) & (SEEN_SLOTS - 1)
-    seen[at] = org
-    return True
 
 
 @numba.njit(cache=True)
@@ -207,7 +186,7 @@ def _summarise(  # type: ignore[no-untyped-def]
                 weight = min(1.0, RUN_GAPS_MAX / gaps)
                 out[_RUN_GAPS] += weight * (gaps - 1)
                 out[_RUN_SQ] += weight * (s[_A_LOG_RUN_SQ] - s[_A_LOG_RUN] * (s[_A_LOG_RUN] / gaps))
-            if not _first_of(s[_ORG], seen):
+            if not first_of(s[_ORG], seen):
                 continue
             programs[units] = s[_PROGRAM_OF]
             top = 0
@@ -252,6 +231,17 @@ def _firing(
         rate, size = np.where(few, expected, np.minimum(expected, without)), np.where(few, everyone, rest)
         firing[signature.id] = (fired[:, bit], judged, wilson_upper(rate * size, size))
     return firing
+
+
+def _alike(links: LinkTable, pools: I64, accounts: AccountTable, tails: Tails) -> dict[str, F64]:
+    """Measure the likeness of members where no text is shared; unknown for other pools."""
+    asked = np.flatnonzero(np.isin(links.pools[pools, P.KIND], _PROGRAM_KINDS))
+    columns = likeness(links, pools[asked], accounts, tails)._asdict()
+    counts = {"compared", "taking", "taking_known"}
+    whole = {name: np.full(pools.size, 0.0 if name in counts else np.nan) for name in columns}
+    for name, column in columns.items():
+        whole[name][asked] = column
+    return whole
 
 
 def _members(
@@ -337,6 +327,7 @@ def link_view(
         tool_share=_share(p[:, P.TOOLS], p[:, P.TOOLS_KNOWN]),
         elicited_share=wilson_lower(p[:, P.ELICITED], p[:, P.ELICITATION_KNOWN]),
         output_log_mean=p[:, P.LOG_OUT] / np.maximum(p[:, P.REQUESTS], 1.0) / _OCTAVE,
+        **_alike(links, pools, accounts, tails),
         template_collision=summary[:, _COLLIDE],
         population=max(float(population.accounts.sum()), 1.0),
         fired=_firing(population, tails, fired, based, crowd.value / units),

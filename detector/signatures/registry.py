@@ -18,9 +18,8 @@ from detector.signatures import (
     n3_prefix_template,
     p1_shared_payment,
     p2_alike_registrations,
-    t1_uniform_prompts,
-    t2_output_per_input,
-    t3_steady_runs,
+    t4_one_source,
+    t5_taken_out,
 )
 from detector.signatures.contract import Signature
 
@@ -43,9 +42,8 @@ SIGNATURES: tuple[Signature, ...] = tuple(
         c3_work_queue,
         c9_outputs_return,
         c10_short_lived,
-        t1_uniform_prompts,
-        t2_output_per_input,
-        t3_steady_runs,
+        t4_one_source,
+        t5_taken_out,
         m1_population_outlier,
     )
 )
