@@ -11,6 +11,8 @@ Source: similar registrations are a published indicator of coordinated accounts;
 a two-component likelihood with each member left out of its own estimate.
 """
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +35,14 @@ RATIO_MAX = 8.0
 # The base rate counts for so many members more, so that few of them do not make a rate of their own.
 PRIOR_MEMBERS = 4.0
 _MAIL, _ORG = int(A.MAIL), int(A.ORG)
+
+
+class Alike(NamedTuple):
+    """Per pool (float64): organisations of known domain, the mean of their natural log-odds and its standard error."""
+
+    mailed: F64
+    mail_alike: F64
+    mail_error: F64
 
 
 class Registrations:
@@ -65,13 +75,10 @@ class Registrations:
         self.domains[:], self.counts[:] = 0, 0
         self.domains[: kept.size], self.counts[: kept.size] = domains[kept], counts[kept]
 
-    def alike(
-        self, accounts: AccountTable, sizes: npt.NDArray[np.uint16], hashes: U64, *, crowds: F64
-    ) -> tuple[F64, F64, F64]:
+    def alike(self, accounts: AccountTable, sizes: npt.NDArray[np.uint16], hashes: U64, *, crowds: F64) -> Alike:
         """Weigh samples (`hashes` (n, k) of which `sizes` (n,) count) of pools with `crowds` (n,) accounts.
 
-        Returns (n,) how many organisations of known domain each holds, the mean of what they say in
-        natural log-odds (0 or less where they signed up as everybody does, NaN unknown) and its standard error.
+        The mean is 0 or less where they signed up as everybody does, and NaN where nothing is known.
         """
         known, gain, error = np.zeros(sizes.size), np.full(sizes.size, np.nan), np.full(sizes.size, np.nan)
         if self.total:
@@ -82,7 +89,7 @@ class Registrations:
                 sizes, hashes, accounts.index.slot_keys, accounts.index.slot_rows, accounts.stats,
                 self.domains[:used], self.counts[:used], float(self.total), within, known, gain, error,
             )  # fmt: skip
-        return known, gain, error
+        return Alike(known, gain, error)
 
 
 @kernel

@@ -276,7 +276,6 @@ def link_view(
     column = links.large.columns
     summary, fired, based = _members(links, pools, accounts, population, now_ms=now_ms)
     crowd = bottom_k.estimate(sizes=column.sizes[pools], thetas=column.thetas[pools])
-    mails = registrations.alike(accounts, column.sizes[pools], column.hashes[pools], crowds=crowd.value)
     orgs, subnets, payments, prompts = (hyperloglog.estimate(r[pools]) for r in links.sketches.values())
     units, members, paced = (np.maximum(summary[:, c], 1.0) for c in (_UNITS, _MEMBERS, _PACED))
     variance = summary[:, _RATE_SQ] / paced - (summary[:, _RATE] / paced) ** 2 - summary[:, _NOISE] / paced
@@ -307,9 +306,7 @@ def link_view(
         units=summary[:, _UNITS],
         paying=summary[:, _PAYING],
         programmed=summary[:, _PROGRAMMED],
-        mailed=mails[0],
-        mail_alike=mails[1],
-        mail_error=mails[2],
+        **registrations.alike(accounts, column.sizes[pools], column.hashes[pools], crowds=crowd.value)._asdict(),
         program_share=summary[:, _PROGRAM] / units,
         purity=summary[:, _PURITY] / members,
         rate_members=summary[:, _PACED],
