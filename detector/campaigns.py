@@ -58,6 +58,8 @@ _REQUESTS, _CAMPAIGN, _HITS, _HIT_FIRST, _HIT_OF, _RENEW = (
 NOT_DUE = 1 << 62
 # Links of these kinds name a client program, which innocents use as well.
 PROFILED = frozenset(KINDS.index(kind) for kind in PROGRAM_KINDS)
+# Where this accuses it is what members do that pools them, and a text is one that they met by chance.
+BY_LIKENESS = "t4_one_source"
 
 
 class Joined(msgspec.Struct):
@@ -240,11 +242,14 @@ def found(
     p = links.pools[pool]
     key = int(links.index.keys[p[P.LINK]])
     rows = sampled(links, pool, accounts)[0]
-    profiled = int(p[P.KIND]) in PROFILED
+    alike = any(e.signature == BY_LIKENESS and e.counted and e.log_odds > 0 for e in evidence)
+    profiled = alike or int(p[P.KIND]) in PROFILED
     if profiled:
         rows, ranks = profiles.core_of(tails, accounts, rows, evidence)
     programs, counts = np.unique(accounts.stats[rows, A.PROGRAM].view(np.uint64), return_counts=True)
     enough = (counts >= max(2, PROGRAM_SHARE_MIN * rows.size)) & (programs != 0)
+    if profiled and 2 * counts[enough].sum() < rows.size:
+        enough[:] = False  # settings copied from all kinds of customers: none of them is the core's
     return Campaign(
         number=number,
         id=campaign_id(tenant, key, end_ms),
@@ -335,7 +340,9 @@ def review(campaign: Campaign, rows: I64, accounts: AccountTable, tails: Tails, 
 def _eligible(campaign: Campaign, rows: I64, hits: I64, accounts: AccountTable, tails: Tails) -> Bools:
     """Hold accounts against the rule of membership; a member of another campaign stays there."""
     stats = accounts.stats
-    joins = (stats[rows, A.CAMPAIGN] == 0) & (hits >= HITS_MIN) & (hits >= HIT_SHARE_MIN * stats[rows, A.REQUESTS])
+    joins = (stats[rows, A.CAMPAIGN] == 0) & (hits >= HITS_MIN)
+    if not campaign.profile:
+        joins &= hits >= HIT_SHARE_MIN * stats[rows, A.REQUESTS]
     if campaign.programs:
         joins &= np.isin(stats[rows, A.PROGRAM].view(np.uint64), np.array(campaign.programs, np.uint64))
     if campaign.profile:

@@ -1,11 +1,11 @@
-"""T5: nearly all customers of one client program take far more out than they put in.
+"""T5: nearly all accounts of a pool take far more out than they put in.
 
-Purpose: output to input of bare replay and of whoever harvests long answers to short orders: the unit is the program,
-because what its customers send and get is largely its doing.
+Purpose: output to input of bare replay and of whoever harvests long answers to short orders: the unit is the pool,
+because what the customers of a program send and get is largely its doing.
 Misses: harvesters who ask for brevity or send long prompts; sessions that imitate people.
 Confuses: chat applications, whose conversations go on; report writing from short orders.
-Limits: client programs and behaviours; eight organisations with six requests, of each one account. Where a log does
-not say which requests are single turns, a part of the odds is left.
+Limits: client programs, and texts that members met by chance; eight organisations with six requests, of each one
+account. Where a log does not say which requests are single turns, a part of the odds is left.
 Source: output per input is 1.4 to 7 for replayed prompts, 0 to 0.3 for benchmarks, judges and agents. Of 386 client
 programs in three innocent worlds two have a part of the weight, none all of it.
 """
@@ -37,13 +37,15 @@ def judge(view: LinkView) -> Answer:
         "single_turn_share": FactColumn(view.single_share, "share of requests", SINGLE_MIN),
         "members_judged": FactColumn(view.taking_known, "organisations", ORGS_MIN),
     }
-    return Answer(np.where(view.is_program & (view.taking_known >= ORGS_MIN), weight, 0.0).round(6), facts)
+    return Answer(
+        np.where((view.is_program | view.is_text) & (view.taking_known >= ORGS_MIN), weight, 0.0).round(6), facts
+    )
 
 
 LOG_ODDS_MAX = 3.0
 SIGNATURE = Signature(
     id="t5_taken_out",
-    title="Customers of one program take far more out than they put in",
+    title="The accounts of a pool take far more out than they put in",
     family="behaviour",
     unit="link",
     needs=("output_tokens",),

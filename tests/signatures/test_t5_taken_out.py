@@ -46,6 +46,6 @@ def test_evaded_by_asking_for_brevity() -> None:
     assert judge(SIGNATURE, **REPLAY | {"taking": 8.0}) == 0.0
 
 
-def test_speaks_of_programs_only() -> None:
-    assert judge(SIGNATURE, **REPLAY | {"kind": "template_fp"}) == 0.0
+def test_speaks_of_programs_and_texts() -> None:
+    assert judge(SIGNATURE, **REPLAY | {"kind": "payment_fp"}) == 0.0
     assert judge(SIGNATURE, **REPLAY | {"taking": 0.0, "taking_known": 0.0}) == 0.0
