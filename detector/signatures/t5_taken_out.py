@@ -2,12 +2,12 @@
 
 Purpose: output to input of bare replay and of whoever harvests long answers to short orders: the unit is the pool,
 because what the customers of a program send and get is largely its doing.
-Misses: harvesters who ask for brevity or send long prompts; sessions that imitate people.
+Misses: harvesters who ask for brevity or send long prompts.
 Confuses: chat applications, whose conversations go on; report writing from short orders.
 Limits: client programs, and texts that members met by chance; eight organisations with six requests, of each one
-account. Where a log does not say which requests are single turns, a part of the odds is left.
+account. Conversations, and logs that do not say which requests are single turns, cost a part of the odds.
 Source: output per input is 1.4 to 7 for replayed prompts, 0 to 0.3 for benchmarks, judges and agents. Of 386 client
-programs in three innocent worlds two have a part of the weight, none all of it.
+programs in three innocent worlds six have a part of the weight, two of them without conversations; none has all of it.
 """
 
 import numpy as np
@@ -20,15 +20,16 @@ TAKING_FULL = 0.75
 SINGLE_MIN = 0.8
 SINGLE_FULL = 0.95
 BLIND_COST = 0.7
+TALK_COST = 1.1
 
 
 def judge(view: LinkView) -> Answer:
     """Accuse on the lower bound of the share of members that lie beyond three of four innocents."""
     lower = wilson_lower(view.taking, view.taking_known)
     blind = ~np.isfinite(view.single_share)
-    single = np.where(blind, 1.0, ramp(view.single_share, low=SINGLE_MIN, high=SINGLE_FULL))
-    weight = LOG_ODDS_MAX * ramp(lower, low=TAKING_MIN, high=TAKING_FULL) * single
-    weight = np.where(blind, np.maximum(weight - BLIND_COST, 0.0), weight)
+    talk = TALK_COST * ramp(view.single_share, low=SINGLE_FULL, high=SINGLE_MIN)
+    weight = LOG_ODDS_MAX * ramp(lower, low=TAKING_MIN, high=TAKING_FULL) - np.where(blind, BLIND_COST, talk)
+    weight = np.maximum(weight, 0.0)
     share = np.divide(
         view.taking, view.taking_known, out=np.full(view.taking.shape, np.nan), where=view.taking_known > 0
     )
