@@ -225,6 +225,17 @@ def standing(campaign: Campaign, accounts: AccountTable) -> list[Joined]:
     return sorted(members, key=lambda m: m.name)
 
 
+def by_likeness(kind: int, evidence: tuple[Evidence, ...]) -> bool:
+    """Say whether it is what members do that pools them, and not what they share: a profile must decide then."""
+    return kind in PROFILED or any(e.signature == BY_LIKENESS and e.counted and e.log_odds > 0 for e in evidence)
+
+
+def bind_by_text(campaign: Campaign, links: LinkTable) -> None:
+    """Let a shared text decide from now on, which says more than a profile: what only resembles leaves the core."""
+    links.pools[links.pools[:, P.CAMPAIGN] == campaign.number, P.CAMPAIGN] = 0
+    campaign.core, campaign.profile, campaign.no_system = {}, [], False
+
+
 def found(
     number: int,
     pool: int,
@@ -242,8 +253,7 @@ def found(
     p = links.pools[pool]
     key = int(links.index.keys[p[P.LINK]])
     rows = sampled(links, pool, accounts)[0]
-    alike = any(e.signature == BY_LIKENESS and e.counted and e.log_odds > 0 for e in evidence)
-    profiled = alike or int(p[P.KIND]) in PROFILED
+    profiled = by_likeness(int(p[P.KIND]), evidence)
     if profiled:
         rows, ranks = profiles.core_of(tails, accounts, rows, evidence)
     programs, counts = np.unique(accounts.stats[rows, A.PROGRAM].view(np.uint64), return_counts=True)

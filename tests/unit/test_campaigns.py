@@ -80,3 +80,13 @@ def test_settings_copied_from_all_kinds_of_customers_are_no_trait_of_the_core(se
     campaign = founded(*parts, signature=campaigns.BY_LIKENESS)
     assert len(campaign.programs) == kept
     assert joined(campaign, *parts).size == REPLAYING
+
+
+def test_a_shared_text_says_more_than_a_profile() -> None:
+    links, table, tails = world(programs=np.array([5]))
+    campaign = founded(links, table, tails, signature=campaigns.BY_LIKENESS)
+    joined(campaign, links, table, tails)
+    assert links.pools[1, P.CAMPAIGN] == campaign.number
+    campaigns.bind_by_text(campaign, links)
+    assert (campaign.profile, campaign.core, links.pools[1, P.CAMPAIGN]) == ([], {}, 0)
+    assert len(campaign.members) == REPLAYING, "who is a member stays one"
