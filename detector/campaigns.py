@@ -61,6 +61,8 @@ _REQUESTS, _CAMPAIGN, _HITS, _HIT_FIRST, _HIT_OF, _RENEW = (
 NOT_DUE = 1 << 62
 # Links of these kinds name a client program, which innocents use as well.
 PROFILED = frozenset(KINDS.index(kind) for kind in PROGRAM_KINDS)
+# Where this accuses it is what members do that pools them, and a text is one that they met by chance.
+BY_LIKENESS = "t4_one_source"
 
 
 class Joined(msgspec.Struct):
@@ -228,6 +230,17 @@ def standing(campaign: Campaign, accounts: AccountTable) -> list[Joined]:
     return sorted(members, key=lambda m: m.name)
 
 
+def by_likeness(kind: int, evidence: tuple[Evidence, ...]) -> bool:
+    """Say whether it is what members do that pools them, and not what they share: a profile must decide then."""
+    return kind in PROFILED or any(e.signature == BY_LIKENESS and e.counted and e.log_odds > 0 for e in evidence)
+
+
+def bind_by_text(campaign: Campaign, links: LinkTable) -> None:
+    """Let a shared text decide from now on, which says more than a profile: what only resembles leaves the core."""
+    links.pools[links.pools[:, P.CAMPAIGN] == campaign.number, P.CAMPAIGN] = 0
+    campaign.core, campaign.profile, campaign.no_system = {}, [], False
+
+
 def found(
     number: int,
     pool: int,
@@ -245,12 +258,13 @@ def found(
     p = links.pools[pool]
     key = int(links.index.keys[p[P.LINK]])
     rows = sampled(links, pool, accounts)[0]
-    profiled = int(p[P.KIND]) in PROFILED
+    profiled = by_likeness(int(p[P.KIND]), evidence)
     if profiled:
         rows, ranks = profiles.core_of(tails, accounts, rows, evidence)
     programs, counts = np.unique(accounts.stats[rows, A.PROGRAM].view(np.uint64), return_counts=True)
     enough = (counts >= max(2, PROGRAM_SHARE_MIN * rows.size)) & (programs != 0)
-    enough &= counts[enough].sum() >= PROGRAMS_COVER_MIN * rows.size
+    if counts[enough].sum() < PROGRAMS_COVER_MIN * rows.size:
+        enough[:] = False  # settings copied from all kinds of customers: none of them is the core's
     return Campaign(
         number=number,
         id=campaign_id(tenant, key, end_ms),
@@ -341,8 +355,9 @@ def review(campaign: Campaign, rows: I64, accounts: AccountTable, tails: Tails, 
 def _eligible(campaign: Campaign, rows: I64, hits: I64, accounts: AccountTable, tails: Tails) -> Bools:
     """Hold accounts against the rule of membership; a member of another campaign stays there."""
     stats = accounts.stats
-    share_min = HIT_SHARE_MIN if campaign.programs or campaign.profile else FILLED_SHARE_MIN
-    joins = (stats[rows, A.CAMPAIGN] == 0) & (hits >= HITS_MIN) & (hits >= share_min * stats[rows, A.REQUESTS])
+    joins = (stats[rows, A.CAMPAIGN] == 0) & (hits >= HITS_MIN)
+    if not campaign.profile:
+        joins &= hits >= (HIT_SHARE_MIN if campaign.programs else FILLED_SHARE_MIN) * stats[rows, A.REQUESTS]
     if campaign.programs:
         joins &= np.isin(stats[rows, A.PROGRAM].view(np.uint64), np.array(campaign.programs, np.uint64))
     if campaign.profile:

@@ -124,7 +124,8 @@ class LinkView(NamedTuple):
     tool_share: F64
     elicited_share: F64
     output_log_mean: F64
-    # Of client programs and behaviours only, of each organisation one account; else 0 or NaN.
+    # Of client programs, and of texts that are a lesser part of what members send; of each organisation one
+    # account; else 0 or NaN.
     compared: F64  # organisations whose mean prompt lengths were compared, the tenth furthest out aside
     between_share: F64  # of the variance of ln(prompt length): between accounts, not within
     between_upper: F64
