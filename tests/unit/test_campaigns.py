@@ -90,3 +90,19 @@ def test_a_shared_text_says_more_than_a_profile() -> None:
     campaigns.bind_by_text(campaign, links)
     assert (campaign.profile, campaign.core, links.pools[1, P.CAMPAIGN]) == ([], {}, 0)
     assert len(campaign.members) == REPLAYING, "who is a member stays one"
+
+
+@pytest.mark.parametrize(
+    ("settings", "share", "members"),
+    [
+        (1, 0.2, REPLAYING),  # the passers-by run other programs
+        (REPLAYING, 0.2, 0),
+        (REPLAYING, campaigns.FILLED_SHARE_MIN, REPLAYING + PASSERS_BY),
+    ],
+)
+def test_where_no_program_is_the_cores_its_text_must_fill_an_account(settings: int, share: float, members: int) -> None:
+    links, table, tails = world(programs=np.arange(settings) + 5)
+    campaign = founded(links, table, tails, signature="c1_shared_template")
+    assert len(campaign.programs) == (settings == 1)
+    links.large.columns.counts[1, : REPLAYING + PASSERS_BY] = share * REQUESTS
+    assert joined(campaign, links, table, tails).size == members
