@@ -18,7 +18,7 @@ from detector.signatures.contract import ALIKE_JOINT, Answer, FactColumn, LinkVi
 
 UNITS_MIN = 12.0
 SIGMAS = 3.0
-LOG_ODDS_MAX = 2.0
+LOG_ODDS_MAX = 2.5
 
 
 def judge(view: LinkView) -> Answer:

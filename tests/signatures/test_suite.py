@@ -314,7 +314,7 @@ LOCK: dict[str, tuple[int, str]] = {
     "n1_crowded_prefix": (3, "3839e0dc55a08c94"),
     "n3_prefix_template": (2, "af699909e7079a03"),
     "p1_shared_payment": (2, "1fd09889745feb67"),
-    "p2_alike_registrations": (1, "099bddc36ed5648e"),
+    "p2_alike_registrations": (1, "c04423a4ff42b5a6"),
     "c1_shared_template": (3, "58309d41bca5443d"),
     "c3_work_queue": (3, "b5a0e5f5c45d3efc"),
     "c9_outputs_return": (2, "3c92c523fca8ab29"),
