@@ -98,10 +98,12 @@ class A(IntEnum):
     PROGRAM_SWITCHES = 57
     ECHOED = 58  # requests that present a reasoning signature
     HANDED = 59  # of them, one that another organisation was issued
-    RETURNED = 60  # requests whose text was answered to another organisation of the same program
+    RETURNED = 60  # requests whose text was answered to another organisation
+    OPENED = 61  # conversations that open with user text which a pool of accounts shares
+    MAIL = 62  # the domain of the mail address that the account was signed up with, 0 unknown
 
 
-ACCOUNT_COLUMNS = 61
+ACCOUNT_COLUMNS = 63
 # Numba reads plain integers, not enum members.
 (
     _ORG, _TIER, _CREATED, _FIRST, _LAST, _REQUESTS, _LOG_IN, _LOG_IN_SQ, _LOG_OUT, _LOG_GAP, _LOG_GAP_SQ,
@@ -110,14 +112,14 @@ ACCOUNT_COLUMNS = 61
     _FIRST_HOUR_COUNT, _TEXTS, _CAMPAIGN, _TOUCHED, _SHARED, _SESSIONS, _HITS, _HIT_FIRST, _HIT_OF, _RENEW_MS,
     _RUN_GAPS, _LOG_RUN, _LOG_RUN_SQ, _LOG_OUT_SQ, _MARKED, _VERB_FIRST, _REFUSED, _LOGPROBS, _TINY, _HOURS_ACTIVE,
     _SYSTEM, _SYSTEM_VOTES, _SYSTEM_LAST, _SYSTEM_SWITCHES, _SUBNET_LAST, _SUBNET_SWITCHES, _PROGRAM_LAST,
-    _PROGRAM_SWITCHES, _ECHOED, _HANDED, _RETURNED,
+    _PROGRAM_SWITCHES, _ECHOED, _HANDED, _RETURNED, _OPENED, _MAIL,
 ) = (int(a) for a in A)  # fmt: skip
 (_TIME, _INGEST, _N_CREATED, _N_INPUT, _N_OUTPUT, _N_REASONING, _MAX_TOKENS, _TURN, _CHARS, _OUT_CHARS, _N_COST, _FLAGS,
  _FIELDS) = (int(n) for n in NUM)  # fmt: skip
 _I_ACCOUNT, _I_ORG, _I_PROMPT = int(ID.ACCOUNT), int(ID.ORG), int(ID.PROMPT)
-_I_PAYMENT, _I_TEMPLATE, _I_PROGRAM, _I_SYSTEM, _I_SUBNET, _I_ECHO, _I_HANDOFF, _I_RETURN = (
+_I_PAYMENT, _I_TEMPLATE, _I_PROGRAM, _I_SYSTEM, _I_SUBNET, _I_ECHO, _I_HANDOFF, _I_RETURN, _I_MAIL = (
     int(ID.PAYMENT), int(ID.TEMPLATE), int(ID.PROGRAM), int(ID.SYSTEM), int(ID.SUBNET), int(ID.ECHO), int(ID.HANDOFF),
-    int(ID.RETURN),
+    int(ID.RETURN), int(ID.EMAIL_DOMAIN),
 )  # fmt: skip
 _ERROR = int(Flag.ERROR)
 _TIER_SHIFT = TIER_SHIFT
@@ -249,6 +251,8 @@ def fold(rows, ids, numbers, counted, stats, prompts, t_keys, t_counts, t_errors
         s[_RETURNED] += ids[i, _I_RETURN] != 0
         if ids[i, _I_PAYMENT] != 0:
             s[_PAYMENT] = np.int64(ids[i, _I_PAYMENT])
+        if ids[i, _I_MAIL] != 0:
+            s[_MAIL] = np.int64(ids[i, _I_MAIL])
         if ids[i, _I_PROMPT] != 0:
             s[_TEXTS] += 1
             hyperloglog.add(prompts, r, ids[i, _I_PROMPT])

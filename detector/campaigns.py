@@ -48,6 +48,9 @@ VETO_SHARE = 0.9
 PROGRAM_SHARE_MIN = 0.05
 # A further program is the campaign's when so many members, and as large a share of them, send the core by it.
 TAKEN_UP_MIN, TRIED_MAX = 3, 16
+# Programs of which these hold fewer of the core tell nobody apart: then the core's text must fill an account.
+PROGRAMS_COVER_MIN = 0.5
+FILLED_SHARE_MIN = 0.3
 _I_PROGRAM, _TIME, _TURN, _FLAGS, _TOOLS = (
     int(ID.PROGRAM),
     int(NUM.TIME),
@@ -63,6 +66,8 @@ _REQUESTS, _CAMPAIGN, _HITS, _HIT_FIRST, _HIT_OF, _RENEW = (
 NOT_DUE = 1 << 62
 # Links of these kinds name a client program, which innocents use as well.
 PROFILED = frozenset(KINDS.index(kind) for kind in PROGRAM_KINDS)
+# Where this accuses it is what members do that pools them, and a text is one that they met by chance.
+BY_LIKENESS = "t4_one_source"
 
 
 class Joined(msgspec.Struct):
@@ -136,8 +141,8 @@ def match(rows, stats, pools, accounts, account_stats, out):  # type: ignore[no-
 
 
 @numba.njit(cache=True)
-def shared_text(rows, columns, stats, accounts, account_stats, shared):  # type: ignore[no-untyped-def]
-    """Count in column `shared` of the accounts' rows those events of which a text leads to a pool."""
+def shared_text(rows, columns, stats, numbers, accounts, account_stats, shared, opened):  # type: ignore[no-untyped-def]
+    """Count events of which a text leads to a pool in their accounts' column `shared`, openings in `opened` too."""
     for i in range(rows.shape[0]):
         if accounts[i] < 0:
             continue
@@ -145,6 +150,7 @@ def shared_text(rows, columns, stats, accounts, account_stats, shared):  # type:
             r = rows[i, columns[j]]
             if r >= 0 and stats[r, _POOL] > 0:
                 account_stats[accounts[i], shared] += 1
+                account_stats[accounts[i], opened] += numbers[i, _TURN] == 0
                 break
 
 
@@ -154,6 +160,7 @@ def _follow(  # type: ignore[no-untyped-def]
     joined, due, strayed,
 ):  # fmt: skip
     n_joined, n_due, n_strayed = 0, 0, 0
+    share_min = HIT_SHARE_MIN if programs.size > 0 or not at_once else FILLED_SHARE_MIN
     for i in range(matched.size):
         row = account_rows[i]
         if row >= 0 and abs(matched[i]) == number and stats[row, _CAMPAIGN] == number and stats[row, _RENEW] <= now_ms:
@@ -186,7 +193,7 @@ def _follow(  # type: ignore[no-untyped-def]
             s[_HIT_FIRST] = numbers[i, _TIME]
         s[_HIT_OF] = number
         s[_HITS] += 1
-        if s[_CAMPAIGN] == 0 and at_once and s[_HITS] >= HITS_MIN and s[_HITS] >= HIT_SHARE_MIN * s[_REQUESTS]:
+        if s[_CAMPAIGN] == 0 and at_once and s[_HITS] >= HITS_MIN and s[_HITS] >= share_min * s[_REQUESTS]:
             s[_CAMPAIGN] = number
             s[_RENEW] = NOT_DUE
             joined[n_joined] = row
@@ -257,6 +264,17 @@ def standing(campaign: Campaign, accounts: AccountTable) -> list[Joined]:
     return sorted(members, key=lambda m: m.name)
 
 
+def by_likeness(kind: int, evidence: tuple[Evidence, ...]) -> bool:
+    """Say whether it is what members do that pools them, and not what they share: a profile must decide then."""
+    return kind in PROFILED or any(e.signature == BY_LIKENESS and e.counted and e.log_odds > 0 for e in evidence)
+
+
+def bind_by_text(campaign: Campaign, links: LinkTable) -> None:
+    """Let a shared text decide from now on, which says more than a profile: what only resembles leaves the core."""
+    links.pools[links.pools[:, P.CAMPAIGN] == campaign.number, P.CAMPAIGN] = 0
+    campaign.core, campaign.profile, campaign.no_system = {}, [], False
+
+
 def found(
     number: int,
     pool: int,
@@ -274,11 +292,13 @@ def found(
     p = links.pools[pool]
     key = int(links.index.keys[p[P.LINK]])
     rows = sampled(links, pool, accounts)[0]
-    profiled = int(p[P.KIND]) in PROFILED
+    profiled = by_likeness(int(p[P.KIND]), evidence)
     if profiled:
         rows, ranks = profiles.core_of(tails, accounts, rows, evidence)
     programs, counts = np.unique(accounts.stats[rows, A.PROGRAM].view(np.uint64), return_counts=True)
     enough = (counts >= max(2, PROGRAM_SHARE_MIN * rows.size)) & (programs != 0)
+    if counts[enough].sum() < PROGRAMS_COVER_MIN * rows.size:
+        enough[:] = False  # settings copied from all kinds of customers: none of them is the core's
     return Campaign(
         number=number,
         id=campaign_id(tenant, key, end_ms),
@@ -382,7 +402,9 @@ def review(campaign: Campaign, rows: I64, accounts: AccountTable, tails: Tails, 
 def _eligible(campaign: Campaign, rows: I64, hits: I64, accounts: AccountTable, tails: Tails) -> Bools:
     """Hold accounts against the rule of membership; a member of another campaign stays there."""
     stats = accounts.stats
-    joins = (stats[rows, A.CAMPAIGN] == 0) & (hits >= HITS_MIN) & (hits >= HIT_SHARE_MIN * stats[rows, A.REQUESTS])
+    joins = (stats[rows, A.CAMPAIGN] == 0) & (hits >= HITS_MIN)
+    if not campaign.profile:
+        joins &= hits >= (HIT_SHARE_MIN if campaign.programs else FILLED_SHARE_MIN) * stats[rows, A.REQUESTS]
     if campaign.programs:
         joins &= np.isin(stats[rows, A.PROGRAM].view(np.uint64), np.array(campaign.programs, np.uint64))
     if campaign.profile:

@@ -23,7 +23,7 @@ from detector.decision import Cause, Circumstances, Key, Tombstone
 from detector.desk import Desk
 from detector.discovery import Accused
 from detector.frames import NUM
-from detector.link_columns import FOUNDING_KINDS, KINDS, PROGRAM_KINDS, P
+from detector.link_columns import FOUNDING_KINDS, KINDS, TEXT_KINDS, P
 from detector.links import LinkTable
 from detector.operators import Control
 from detector.panes import NEVER, Pane
@@ -140,9 +140,10 @@ class Cases:
         home = self.campaigns.get(int(p[P.CAMPAIGN]) or (homes[0] if homes else 0))
         if home is None and kind in FOUNDING_KINDS and judged.cross_account and not accused.kin:
             home = self._found(accused, end_ms)
+        alike = campaigns.by_likeness(int(p[P.KIND]), judged.evidence)
         if home is None or (accused.kin and not self._kin(accused, home)):
             return
-        if kind in PROGRAM_KINDS and not home.profile:
+        if alike and not home.profile:
             return
         if home.closed:
             self.links.pools[accused.pool, P.CAMPAIGN] = home.number
@@ -151,6 +152,8 @@ class Cases:
             for other in homes:
                 if other != home.number and not self.campaigns[other].closed:
                     home = self._merge(home, self.campaigns[other], end_ms)
+            if home.profile and not alike and kind in TEXT_KINDS:
+                campaigns.bind_by_text(home, self.links)
             home.contains |= judged.contains
         if judged.verdict.log_odds > home.verdict.log_odds:
             home.verdict, home.evidence = judged.verdict, judged.evidence
@@ -186,10 +189,8 @@ class Cases:
             contains=judged.contains,
             tails=self.tails,
         )
-        if (
-            campaigns.founders(campaign, accused.pool, self.links, self.accounts, tails=self.tails)
-            < campaigns.FOUNDERS_MIN
-        ):
+        founders = campaigns.founders(campaign, accused.pool, self.links, self.accounts, tails=self.tails)
+        if founders < campaigns.FOUNDERS_MIN:
             return None
         self.opened = campaign.number
         self.campaigns[campaign.number] = campaign

@@ -24,6 +24,7 @@ from detector.link_columns import P
 from detector.links import LinkTable
 from detector.population import JUDGED_BIT, MATURE_REQUESTS, STRATUM_SHIFT, Population, stratum
 from detector.records import Fact
+from detector.registrations import Registrations
 from detector.signatures.contract import Answer, LinkView, Signature, pooled
 from detector.signatures.registry import ACCOUNT_SIGNATURES, LINK_SIGNATURES, SIGNATURES
 from detector.tails import Tails
@@ -144,6 +145,7 @@ def judge_pools(
     accounts: AccountTable,
     population: Population,
     tails: Tails,
+    registrations: Registrations,
     active: frozenset[str],
     settings: Settings,
     *,
@@ -167,7 +169,7 @@ def judge_pools(
     if pools.size == 0:
         return []
     links.pools[pools, P.JUDGED] = links.pools[pools, P.REQUESTS]
-    view = link_view(links, pools, accounts, population, tails, now_ms=now_ms)
+    view = link_view(links, pools, accounts, population, tails, registrations, now_ms=now_ms)
     named = np.isin(links.index.keys[links.pools[pools, P.LINK]], np.array(sorted(watched), np.uint64))
     view = view._replace(watched=named.astype(np.float64))
     answers = _answers(view, active, ask)

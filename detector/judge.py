@@ -24,6 +24,7 @@ from detector.passing import Passed
 from detector.population import Population
 from detector.publishing import LINK_COLUMNS
 from detector.records import Coverage, Member, SignatureOff
+from detector.registrations import Registrations
 from detector.spill import Store
 from detector.tails import Tails
 
@@ -56,6 +57,7 @@ class Judge:
         self.links = LinkTable(settings.tables)
         self.population = Population()
         self.tails = Tails()
+        self.registrations = Registrations()
         self.passed = Passed(settings.tables.passed_max)
         self.model = PopulationModel(settings.seed)
         self.cases = Cases(
@@ -207,8 +209,9 @@ class Judge:
         link_rows = self.links.admit(pane.ids, LINK_COLUMNS, names, pinned=cases.pinned_links)
         self.links.fold(link_rows, pane.ids, pane.numbers)
         campaigns.shared_text(
-            link_rows, _USER_TEXT_COLUMNS, self.links.stats, account_rows, self.accounts.stats, int(A.SHARED)
-        )
+            link_rows, _USER_TEXT_COLUMNS, self.links.stats, pane.numbers,
+            account_rows, self.accounts.stats, int(A.SHARED), int(A.OPENED),
+        )  # fmt: skip
         self.first_ms = min(self.first_ms, int(pane.numbers[0, NUM.TIME]))
         self.last_ms = max(self.last_ms, int(pane.numbers[-1, NUM.TIME]))
         flags = pane.numbers[:, NUM.FLAGS]
@@ -243,6 +246,7 @@ class Judge:
             self.cases.active_accounts = int((self.accounts.stats[:used, A.LAST] > end_ms - DAY_MS).sum())
         active, _ = self.coverage()
         self.tails.refresh(self.accounts, now_ms=end_ms)
+        self.registrations.refresh(self.accounts, now_ms=end_ms)
         touched = discovery.judge_accounts(self.accounts, self.population, self.tails, self.model, active, ask=self.ask)
         self.cases.review(touched, end_ms)
         for accused in discovery.judge_pools(
@@ -250,6 +254,7 @@ class Judge:
             self.accounts,
             self.population,
             self.tails,
+            self.registrations,
             active,
             self.settings,
             now_ms=end_ms,

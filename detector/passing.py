@@ -8,9 +8,10 @@ Invariants: rows come in canonical order; what a pane shows is a function of wha
 before. Nothing accuses by itself: honest edges (moves to a new key, retries) are part of the
 base rate that the signatures are held against.
 Limits: `tables.passed_max` tags of each kind, each in one place that the newest takes.
-Outputs that come back must be the same program's, and two of their runs must match.
+Of outputs that come back two runs must match. Whoever generates and whoever judges may use
+different programs; the link is the program that shows them.
 Source: reported replay of signatures in other sessions; outputs that reappear as inputs of
-the same program found the cleaner in our trials.
+other accounts found the cleaner in our trials.
 """
 
 import numba
@@ -31,12 +32,12 @@ _OF_HANDOFF, _OF_RETURN = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D
 
 
 class Passed:
-    """Tags of what was issued, with the organisation and the program that got it (uint64, 0 empty)."""
+    """Tags of what was issued, with the organisation that got it (uint64, 0 empty)."""
 
     def __init__(self, slots: int) -> None:
         """Reserve (not touch) memory; `slots` is a power of two."""
         self.signatures: U64 = np.zeros((slots, 2), np.uint64)
-        self.outputs: U64 = np.zeros((slots, 3), np.uint64)
+        self.outputs: U64 = np.zeros((slots, 2), np.uint64)
 
     def mark(self, ids: U64) -> None:
         """Fill the columns HANDOFF and RETURN of a pane's canonical rows, and note what was issued."""
@@ -74,19 +75,17 @@ def _come_back(ids, held):  # type: ignore[no-untyped-def]
     mask = np.uint64(held.shape[0] - 1)
     for i in range(ids.shape[0]):
         org = ids[i, _ORG] if ids[i, _ORG] != 0 else ids[i, _ACCOUNT]
-        program = ids[i, _PROGRAM]
         matches = 0
         for k in range(_WIDTH):
             run = ids[i, _RUN + k]
             at = run & mask
-            if run != 0 and held[at, 0] == run and held[at, 1] != org and held[at, 2] == program:
+            if run != 0 and held[at, 0] == run and held[at, 1] != org:
                 matches += 1
         if matches >= RUNS_MIN:
-            ids[i, _RETURN] = _key(program, _OF_RETURN)
+            ids[i, _RETURN] = _key(ids[i, _PROGRAM], _OF_RETURN)
         for k in range(_WIDTH):
             run = ids[i, _OUTPUT_RUN + k]
             if run != 0:
                 at = run & mask
                 held[at, 0] = run
                 held[at, 1] = org
-                held[at, 2] = program

@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from detector.accounts import A, AccountTable
 from detector.index import find
-from detector.likeness import first_of, likeness
+from detector.likeness import DAY_MS, first_of, likeness, log_rate, paced
 from detector.link_columns import KINDS, PASSED_KINDS, POOL_K, PROGRAM_KINDS, TEXT_KINDS, P
 from detector.links import LinkTable
 from detector.population import JUDGED_BIT, MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Population
+from detector.registrations import Registrations
 from detector.signatures.contract import REGULAR_SESSIONS, AccountView, LinkView, wilson_lower, wilson_upper
 from detector.signatures.registry import ACCOUNT_SIGNATURES
 from detector.sketches import bottom_k, hyperloglog
@@ -31,12 +32,7 @@ F64 = npt.NDArray[np.float64]
 _TEXT_KINDS = np.array([KINDS.index(k) for k in TEXT_KINDS])
 _PROGRAM_KINDS = np.array([KINDS.index(k) for k in (*PROGRAM_KINDS, *PASSED_KINDS)])
 _OCTAVE = 256.0
-DAY_MS = 86_400_000
 LONG_SHARE = 0.1
-SPAN_MIN_MS = 3 * 3_600_000
-# Below four sessions 1/sessions overstates the noise of a rate (who had none is not among the members), and what
-# is left after taking it off looks even whoever they are.
-PACED_SESSIONS_MIN = 4
 
 # Columns of the member summary that the kernel fills.
 (_MEMBERS, _UNITS, _PROGRAM, _PURITY, _PACED, _RATE, _RATE_SQ, _NOISE, _YOUNG, _AGED, _ALIVE, _GONE, _BORN, _COLLIDE,
@@ -46,7 +42,10 @@ _SUMMARY = 18
     int(a) for a in (A.ORG, A.CREATED, A.FIRST, A.LAST, A.REQUESTS, A.PROGRAM, A.FIRED, A.SHARED, A.SESSIONS, A.PAYMENT)
 )
 _A_RUN_GAPS, _A_LOG_RUN, _A_LOG_RUN_SQ = int(A.RUN_GAPS), int(A.LOG_RUN), int(A.LOG_RUN_SQ)
+_OPENED, _SINGLE = int(A.OPENED), int(A.SINGLE)
 _WEEK_MS = 7 * DAY_MS
+# Where user text that pools share is less of what members send, a text is one that they met by chance.
+CHANCE_PURITY_MAX = 0.6
 # So that no account speaks for a pool.
 RUN_GAPS_MAX = 50.0
 SEEN_SLOTS = 2 * POOL_K
@@ -127,6 +126,15 @@ def _life(s, now_ms, out):  # type: ignore[no-untyped-def]
     out[_BORN] += recent and now_ms - s[_FIRST] < DAY_MS
 
 
+@kernel
+def _purity(s, count):  # type: ignore[no-untyped-def]
+    """The share of a member's requests, or of its conversations by how they open, whose text a pool shares."""
+    share = max(count, s[_SHARED]) / max(s[_REQUESTS], 1)
+    # One opening is why the account is looked at, and says nothing of its habit.
+    opened = max(s[_OPENED] - 1, 0) / max(s[_SINGLE] - 1, 1)
+    return min(1.0, max(share, opened))
+
+
 @numba.njit(cache=True)
 def _summarise(  # type: ignore[no-untyped-def]
     pools,
@@ -160,11 +168,10 @@ def _summarise(  # type: ignore[no-untyped-def]
             s = stats[row]
             out[_MEMBERS] += 1
             count = np.float64(counts[pool, k])
-            span = s[_LAST] - s[_FIRST]
             _life(s, now_ms, out)
-            out[_PURITY] += min(1.0, max(count, s[_SHARED]) / max(s[_REQUESTS], 1))
-            if s[_SESSIONS] >= PACED_SESSIONS_MIN and now_ms - s[_FIRST] >= SPAN_MIN_MS:
-                rate = np.log((s[_REQUESTS] - 1) / max(span, SPAN_MIN_MS) * DAY_MS)
+            out[_PURITY] += _purity(s, count)
+            if paced(s, now_ms):
+                rate = log_rate(s)
                 out[_PACED] += 1
                 out[_RATE] += rate
                 out[_RATE_SQ] += rate * rate
@@ -222,25 +229,39 @@ def _firing(
     return firing
 
 
-def _alike(links: LinkTable, pools: I64, accounts: AccountTable, tails: Tails) -> dict[str, F64]:
-    """Measure the likeness of members where no text is shared; unknown for other pools."""
-    asked = np.flatnonzero(np.isin(links.pools[pools, P.KIND], _PROGRAM_KINDS))
-    columns = likeness(links, pools[asked], accounts, tails)._asdict()
+def _usual(summary: F64) -> dict[str, F64]:
+    """Purity and rates of pools whose members a text binds: all of them count."""
+    rated = np.maximum(summary[:, _PACED], 1.0)
+    variance = summary[:, _RATE_SQ] / rated - (summary[:, _RATE] / rated) ** 2 - summary[:, _NOISE] / rated
+    return {
+        "purity": summary[:, _PURITY] / np.maximum(summary[:, _MEMBERS], 1.0),
+        "rate_members": summary[:, _PACED],
+        "rate_log_sd": np.sqrt(np.maximum(variance, 0.0)),
+        "rate_noise": summary[:, _NOISE] / rated,
+    }
+
+
+def _alike(
+    links: LinkTable, pools: I64, accounts: AccountTable, tails: Tails, *, usual: dict[str, F64], now_ms: int
+) -> dict[str, F64]:
+    """Measure the likeness of members where it is no text that makes them alike; `usual` has what holds elsewhere."""
+    kinds = links.pools[pools, P.KIND]
+    by_chance = np.isin(kinds, _TEXT_KINDS) & (usual["purity"] < CHANCE_PURITY_MAX)
+    asked = np.flatnonzero(np.isin(kinds, _PROGRAM_KINDS) | by_chance)
+    columns = likeness(links, pools[asked], accounts, tails, now_ms=now_ms)._asdict()
     counts = {"compared", "taking", "taking_known"}
-    whole = {name: np.full(pools.size, 0.0 if name in counts else np.nan) for name in columns}
+    whole = {name: np.full(pools.size, 0.0 if name in counts else np.nan) for name in columns} | usual
     for name, column in columns.items():
         whole[name][asked] = column
     return whole
 
 
-def link_view(
-    links: LinkTable, pools: I64, accounts: AccountTable, population: Population, tails: Tails, *, now_ms: int
-) -> LinkView:
-    """Columns of the given pools, judged at `now_ms` (event time, a pane end)."""
-    n = pools.size
-    p = links.pools[pools].astype(np.float64)
-    column = links.large.columns
-    summary, fired, based = (np.zeros((n, columns)) for columns in (_SUMMARY, SIGNATURE_BITS, SIGNATURE_BITS))
+def _members(
+    links: LinkTable, pools: I64, accounts: AccountTable, population: Population, *, now_ms: int
+) -> tuple[F64, F64, F64]:
+    """Summarise the pools' members: see `_SUMMARY`'s names, firings by bit, and what the population would fire."""
+    n, column = pools.size, links.large.columns
+    summary, fired, based = np.zeros((n, _SUMMARY)), np.zeros((n, SIGNATURE_BITS)), np.zeros((n, SIGNATURE_BITS))
     live = population.accounts.astype(np.float64)
     whole = population.fired.sum(axis=0) / max(live.sum(), 1.0)
     base = np.where(live[:, None] >= 50, population.fired / np.maximum(live[:, None], 1.0), whole[None, :])
@@ -249,12 +270,27 @@ def link_view(
         accounts.index.slot_keys, accounts.index.slot_rows, accounts.stats, accounts.template_keys,
         accounts.template_counts, base, now_ms, summary, fired, based,
     )  # fmt: skip
+    return summary, fired, based
+
+
+def link_view(
+    links: LinkTable,
+    pools: I64,
+    accounts: AccountTable,
+    population: Population,
+    tails: Tails,
+    registrations: Registrations,
+    *,
+    now_ms: int,
+) -> LinkView:
+    """Columns of the given pools, judged at `now_ms` (event time, a pane end)."""
+    p = links.pools[pools].astype(np.float64)
+    column = links.large.columns
+    summary, fired, based = _members(links, pools, accounts, population, now_ms=now_ms)
     crowd = bottom_k.estimate(sizes=column.sizes[pools], thetas=column.thetas[pools])
     orgs, subnets, payments, prompts = (hyperloglog.estimate(r[pools]) for r in links.sketches.values())
-    units, members = np.maximum(summary[:, _UNITS], 1.0), np.maximum(summary[:, _MEMBERS], 1.0)
-    paced = np.maximum(summary[:, _PACED], 1.0)
-    variance = summary[:, _RATE_SQ] / paced - (summary[:, _RATE] / paced) ** 2 - summary[:, _NOISE] / paced
-    # Leave the pool out here as well; with nobody left the bound is 1, and youth says nothing.
+    units = np.maximum(summary[:, _UNITS], 1.0)
+    # Leave the pool out here too; with nobody left the bound is 1, and youth says nothing.
     young_rest = np.maximum(population.aged - summary[:, _AGED] * crowd.value / units, 0.0)
     young_rest_young = np.clip(population.young - summary[:, _YOUNG] * crowd.value / units, 0.0, young_rest)
     return LinkView(
@@ -281,13 +317,10 @@ def link_view(
         units=summary[:, _UNITS],
         paying=summary[:, _PAYING],
         programmed=summary[:, _PROGRAMMED],
+        **registrations.alike(accounts, column.sizes[pools], column.hashes[pools], crowds=crowd.value)._asdict(),
         program_share=summary[:, _PROGRAM] / units,
-        purity=summary[:, _PURITY] / members,
-        rate_members=summary[:, _PACED],
-        rate_log_sd=np.sqrt(np.maximum(variance, 0.0)),
         run_gaps=summary[:, _RUN_GAPS],
         run_log_sd=_share(summary[:, _RUN_SQ], summary[:, _RUN_GAPS]) ** 0.5 / _OCTAVE * np.log(2.0),
-        rate_noise=summary[:, _NOISE] / paced,
         young=summary[:, _YOUNG],
         age_known=summary[:, _AGED],
         young_base=wilson_upper(young_rest_young, young_rest),
@@ -298,9 +331,9 @@ def link_view(
         tool_share=_share(p[:, P.TOOLS], p[:, P.TOOLS_KNOWN]),
         elicited_share=wilson_lower(p[:, P.ELICITED], p[:, P.ELICITATION_KNOWN]),
         output_log_mean=p[:, P.LOG_OUT] / np.maximum(p[:, P.REQUESTS], 1.0) / _OCTAVE,
-        **_alike(links, pools, accounts, tails),
+        **_alike(links, pools, accounts, tails, usual=_usual(summary), now_ms=now_ms),
         template_collision=summary[:, _COLLIDE],
         watched=np.zeros(n),  # whoever knows what is watched puts it in
-        population=max(float(live.sum()), 1.0),
+        population=max(float(population.accounts.sum()), 1.0),
         fired=_firing(population, tails, fired, based, crowd.value / units),
     )

@@ -42,7 +42,7 @@ LAYERS = (
     ),
     ("link_columns",),
     ("pooling",),
-    ("accounts", "links", "population", "tails"),
+    ("accounts", "links", "population", "registrations", "tails"),
     ("signatures",),
     # models and views evaluate what signatures declare, so they stand above them.
     (

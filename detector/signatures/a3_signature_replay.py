@@ -7,7 +7,8 @@ Misses: sessions pinned to a seat; reasoning stripped before it is sent on.
 Confuses: customers who move to a new organisation in the middle of conversations, and
 gateways that retry elsewhere: their rate is the base rate.
 Limits: shares of the requests that present any, by the lower bound, from four on; what was
-issued long ago is forgotten and counts as the account's own.
+issued long ago is forgotten and counts as the account's own. Who presents none in `REQUESTS_MIN`
+requests is quiet: it hands nothing over, and the base rate is that of all customers.
 Source: reported replay of thinking signatures in other sessions, in two campaigns.
 """
 
@@ -17,6 +18,7 @@ from detector.signatures.contract import AccountView, Answer, FactColumn, Signat
 
 ECHOED_MIN = 4.0
 HANDED_SHARE_MIN = 0.2
+REQUESTS_MIN = 12.0
 
 
 def judge(view: AccountView) -> Answer:
@@ -24,7 +26,8 @@ def judge(view: AccountView) -> Answer:
     handed = wilson_lower(view.handed, view.echoed)
     share = np.divide(view.handed, view.echoed, out=np.full(view.echoed.shape, np.nan), where=view.echoed > 0)
     facts = {"handed_share": FactColumn(share, "share of presented signatures", HANDED_SHARE_MIN, lower=handed)}
-    return Answer(fires_or_quiet(handed >= HANDED_SHARE_MIN, judged=view.echoed >= ECHOED_MIN), facts)
+    judged = (view.echoed >= ECHOED_MIN) | ((view.echoed == 0) & (view.requests >= REQUESTS_MIN))
+    return Answer(fires_or_quiet(handed >= HANDED_SHARE_MIN, judged=judged), facts)
 
 
 SIGNATURE = Signature(
@@ -34,7 +37,7 @@ SIGNATURE = Signature(
     unit="account",
     needs=("reasoning_signature_fp", "reasoning_signature_echo_fp"),
     maturity="alert",
-    version=1,
+    version=2,
     cross_account=True,
     judge=judge,
     log_odds_max=5.0,

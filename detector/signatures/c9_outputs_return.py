@@ -1,7 +1,8 @@
-"""C9: what other organisations of the same program were answered comes back in prompts.
+"""C9: what other organisations were answered comes back in prompts.
 
 Purpose: generate here, judge there: a pipeline feeds what one account generated to others
-for grading, cleaning and filtering.
+for grading, cleaning and filtering, be it through another program. The template that all the
+judges share is C1's; this is what flows between accounts, another family.
 Misses: grading on another vendor's model; outputs rewritten before they are judged.
 Confuses: evaluation vendors and self-review, which are one organisation; its own outputs do
 not count.
@@ -29,11 +30,11 @@ def judge(view: AccountView) -> Answer:
 SIGNATURE = Signature(
     id="c9_outputs_return",
     title="What others were answered comes back in prompts",
-    family="content",
+    family="behaviour",
     unit="account",
     needs=("output_run_fps", "run_fps"),
     maturity="alert",
-    version=1,
+    version=2,
     cross_account=True,
     judge=judge,
     log_odds_max=4.0,

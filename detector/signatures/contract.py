@@ -73,7 +73,7 @@ class AccountView(NamedTuple):
     model_score: F64  # population model, 0..1, NaN where not scored
     echoed: F64  # requests that present a reasoning signature
     handed: F64  # of them, one issued to another organisation
-    returned: F64  # requests with text that was answered to another organisation of the same program
+    returned: F64  # requests with text that was answered to another organisation
     refused: F64  # requests that the model or its filter refused
     logprobs: F64  # requests that asked for token probabilities
     tiny: F64  # answers of one token at most
@@ -104,8 +104,11 @@ class LinkView(NamedTuple):
     units: F64  # sampled organisations
     paying: F64  # units whose payment is known
     programmed: F64  # units whose client program is known
+    mailed: F64  # units of known mail domain, however many the sample names
+    mail_alike: F64  # mean log-odds that they signed up as a batch and not as everybody, NaN unknown
+    mail_error: F64  # its standard error
     program_share: F64  # of the units: behind the commonest known program
-    purity: F64  # mean share of a member's requests whose user text a pool shares, this link's at least
+    purity: F64  # mean share of a member's requests, or of its openings, whose user text a pool shares
     rate_members: F64
     rate_log_sd: F64  # of ln(requests per day), counting noise removed
     run_gaps: F64  # gaps within runs, at most fifty of one member
@@ -121,7 +124,8 @@ class LinkView(NamedTuple):
     tool_share: F64
     elicited_share: F64
     output_log_mean: F64
-    # Of client programs and behaviours only, of each organisation one account; else 0 or NaN.
+    # Of client programs, and of texts that are a lesser part of what members send; of each organisation one
+    # account; else 0 or NaN.
     compared: F64  # organisations whose mean prompt lengths were compared, the tenth furthest out aside
     between_share: F64  # of the variance of ln(prompt length): between accounts, not within
     between_upper: F64

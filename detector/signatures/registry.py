@@ -18,6 +18,7 @@ from detector.signatures import (
     n1_crowded_prefix,
     n3_prefix_template,
     p1_shared_payment,
+    p2_alike_registrations,
     t4_one_source,
     t5_taken_out,
 )
@@ -37,6 +38,7 @@ SIGNATURES: tuple[Signature, ...] = tuple(
         n1_crowded_prefix,
         n3_prefix_template,
         p1_shared_payment,
+        p2_alike_registrations,
         c1_shared_template,
         c3_work_queue,
         c9_outputs_return,

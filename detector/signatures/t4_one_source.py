@@ -1,10 +1,11 @@
-"""T4: strangers of one client program whose prompts come out of one source, without a text in common.
+"""T4: strangers whose prompts come out of one source, without a text in common.
 
 Purpose: bare replay of a prompt set. What a queue deals out has the same mix in every account, so of the variance of
 a prompt's length nothing lies between accounts; people and businesses differ, each has tasks of his own.
 Misses: accounts that are each given a topic of their own; system prompts put in front to look like an application.
 Confuses: customers of one application that adds neither a text nor a system prompt to what its users write.
-Limits: client programs and behaviours; twelve organisations, each with two requests. The share between accounts
+Limits: client programs, and texts that members met by chance, as accounts with copied settings do that replay one
+set; twelve organisations, each with two requests. The share between accounts
 accuses by its upper bound; a tenth of the members is set aside.
 Source: published harvest and human prompt sets: SD of log length 1.0 within one person and 1.6 over many people, so
 0.61 of the variance lies between people (1 - 1 / 1.6^2). Of 248 client programs in three innocent worlds one comes to
@@ -48,7 +49,9 @@ def judge(view: LinkView) -> Answer:
         "distinct_item_share": FactColumn(np.minimum(distinct, 1.0), "share", DISTINCT_MIN),
         "organisations_compared": FactColumn(view.compared, "organisations", MEMBERS_MIN),
     }
-    return Answer(np.where(view.is_program & (view.compared >= MEMBERS_MIN), weight, 0.0).round(6), facts)
+    return Answer(
+        np.where((view.is_program | view.is_text) & (view.compared >= MEMBERS_MIN), weight, 0.0).round(6), facts
+    )
 
 
 LOG_ODDS_MAX = 3.5

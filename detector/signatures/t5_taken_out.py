@@ -1,13 +1,13 @@
-"""T5: nearly all customers of one client program take far more out than they put in.
+"""T5: nearly all accounts of a pool take far more out than they put in.
 
-Purpose: output to input of bare replay and of whoever harvests long answers to short orders: the unit is the program,
-because what its customers send and get is largely its doing.
-Misses: harvesters who ask for brevity or send long prompts; sessions that imitate people.
+Purpose: output to input of bare replay and of whoever harvests long answers to short orders: the unit is the pool,
+because what the customers of a program send and get is largely its doing.
+Misses: harvesters who ask for brevity or send long prompts.
 Confuses: chat applications, whose conversations go on; report writing from short orders.
-Limits: client programs and behaviours; eight organisations with six requests, of each one account. Where a log does
-not say which requests are single turns, a part of the odds is left.
+Limits: client programs, and texts that members met by chance; eight organisations with six requests, of each one
+account. Conversations, and logs that do not say which requests are single turns, cost a part of the odds.
 Source: output per input is 1.4 to 7 for replayed prompts, 0 to 0.3 for benchmarks, judges and agents. Of 386 client
-programs in three innocent worlds two have a part of the weight, none all of it.
+programs in three innocent worlds six have a part of the weight, two of them without conversations; none has all of it.
 """
 
 import numpy as np
@@ -20,15 +20,16 @@ TAKING_FULL = 0.75
 SINGLE_MIN = 0.8
 SINGLE_FULL = 0.95
 BLIND_COST = 0.7
+TALK_COST = 1.1
 
 
 def judge(view: LinkView) -> Answer:
     """Accuse on the lower bound of the share of members that lie beyond three of four innocents."""
     lower = wilson_lower(view.taking, view.taking_known)
     blind = ~np.isfinite(view.single_share)
-    single = np.where(blind, 1.0, ramp(view.single_share, low=SINGLE_MIN, high=SINGLE_FULL))
-    weight = LOG_ODDS_MAX * ramp(lower, low=TAKING_MIN, high=TAKING_FULL) * single
-    weight = np.where(blind, np.maximum(weight - BLIND_COST, 0.0), weight)
+    talk = TALK_COST * ramp(view.single_share, low=SINGLE_FULL, high=SINGLE_MIN)
+    weight = LOG_ODDS_MAX * ramp(lower, low=TAKING_MIN, high=TAKING_FULL) - np.where(blind, BLIND_COST, talk)
+    weight = np.maximum(weight, 0.0)
     share = np.divide(
         view.taking, view.taking_known, out=np.full(view.taking.shape, np.nan), where=view.taking_known > 0
     )
@@ -37,13 +38,15 @@ def judge(view: LinkView) -> Answer:
         "single_turn_share": FactColumn(view.single_share, "share of requests", SINGLE_MIN),
         "members_judged": FactColumn(view.taking_known, "organisations", ORGS_MIN),
     }
-    return Answer(np.where(view.is_program & (view.taking_known >= ORGS_MIN), weight, 0.0).round(6), facts)
+    return Answer(
+        np.where((view.is_program | view.is_text) & (view.taking_known >= ORGS_MIN), weight, 0.0).round(6), facts
+    )
 
 
 LOG_ODDS_MAX = 3.0
 SIGNATURE = Signature(
     id="t5_taken_out",
-    title="Customers of one program take far more out than they put in",
+    title="The accounts of a pool take far more out than they put in",
     family="behaviour",
     unit="link",
     needs=("output_tokens",),

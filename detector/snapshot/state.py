@@ -51,6 +51,7 @@ INTEGERS: dict[str, tuple[str, ...]] = {
     "buffer": ("closed_ms", "forced_ms", "late", "forced"),
     "population": ("aged", "young", "elicited", "elicitation_known"),
     "tails": ("refreshed_ms",),
+    "registrations": ("refreshed_ms", "total", "known", "sampled"),
     "accounts": ("evicted", "dropped"),
     "links": ("generation", "generation_start_ms", "evicted", "dropped"),
 }
@@ -158,6 +159,7 @@ def parts_of(judge: Judge) -> dict[str, Any]:
         "buffer": judge.buffer,
         "population": judge.population,
         "tails": judge.tails,
+        "registrations": judge.registrations,
         "accounts": judge.accounts,
         "links": judge.links,
     }
@@ -171,6 +173,7 @@ def tables_of(judge: Judge) -> list[Table]:
     tails = judge.tails
     sums |= {"tail_sizes": tails.sizes, "tail_points": tails.points}
     sums |= {"tail_fired": tails.fired, "tail_bins": tails.bins}
+    sums |= {"mail_domains": judge.registrations.domains, "mail_counts": judge.registrations.counts}
     return [
         Table(
             "accounts",

@@ -1,6 +1,6 @@
 """A3: reasoning is presented that others were issued."""
 
-from detector.signatures.a3_signature_replay import ECHOED_MIN, HANDED_SHARE_MIN, SIGNATURE
+from detector.signatures.a3_signature_replay import ECHOED_MIN, HANDED_SHARE_MIN, REQUESTS_MIN, SIGNATURE
 from tests.signatures.builders import NAN, judge, judge_pool
 
 MANY = {"echoed": 20 * ECHOED_MIN, "handed": 20 * ECHOED_MIN * (1 + HANDED_SHARE_MIN) / 2}
@@ -20,6 +20,11 @@ def test_quiet_on_a_customer_who_moved_to_a_new_organisation_in_mid_conversation
 
 def test_quiet_where_half_of_the_population_moves() -> None:
     assert judge_pool(SIGNATURE, firing=14, judged=20, base=0.7) <= 0.1
+
+
+def test_quiet_on_whoever_presents_no_signatures() -> None:
+    assert judge(SIGNATURE, echoed=0.0, requests=REQUESTS_MIN) == -1.0
+    assert judge(SIGNATURE, echoed=0.0, requests=REQUESTS_MIN - 1) == 0.0
 
 
 def test_cannot_judge_on_a_few() -> None:

@@ -14,6 +14,8 @@ from detector.signatures.c1_shared_template import (
     PROGRAM_SHARE_MIN,
     PURITY_MIN,
     REQUESTS_MIN,
+    SCATTERED_MAX,
+    SCATTERED_PURITY_MIN,
     SIGNATURE,
     SUBNETS_MIN,
 )
@@ -64,7 +66,8 @@ def test_quiet_on_a_rag_service_of_one_organisation() -> None:
 
 
 def test_quiet_on_a_viral_prompt_that_people_run_in_their_own_clients() -> None:
-    assert judge(SIGNATURE, **POOL | {"program_share": PROGRAM_SHARE_MIN / 2}) == 0.0
+    tried = {"program_share": PROGRAM_SHARE_MIN / 2, "purity": SCATTERED_PURITY_MIN}
+    assert judge(SIGNATURE, **POOL | tried) == 0.0
 
 
 def test_quiet_on_a_benchmark_that_takes_part_of_each_account() -> None:
@@ -95,7 +98,7 @@ def test_works_without_client_settings_as_at_the_least_share() -> None:
     assert unknown == judge(SIGNATURE, **POOL | {"program_share": PROGRAM_SHARE_MIN})
     assert 0.0 < unknown < SIGNATURE.log_odds_max
     # Known for some: those decide, and the others count against.
-    assert judge(SIGNATURE, **POOL | {"programmed": 3, "program_share": 0.1}) == 0.0
+    assert judge(SIGNATURE, **POOL | {"programmed": 3, "program_share": 0.1}) <= SCATTERED_MAX
 
 
 def test_counts_by_lower_bounds_only() -> None:
@@ -112,8 +115,11 @@ def test_evaded_by_a_paraphrase_per_account() -> None:
     assert judge(SIGNATURE, **POOL | alone) == 0.0
 
 
-def test_evaded_by_client_settings_drawn_per_account() -> None:
-    assert judge(SIGNATURE, **POOL | {"program_share": 1 / ORGS_FULL}) == 0.0
+def test_mostly_evaded_by_client_settings_drawn_per_account() -> None:
+    scattered = POOL | {"program_share": 1 / ORGS_FULL}
+    assert judge(SIGNATURE, **scattered) == SCATTERED_MAX
+    # The text must nearly fill the accounts then, as a published prompt does not.
+    assert judge(SIGNATURE, **scattered | {"purity": SCATTERED_PURITY_MIN}) == 0.0
 
 
 def test_speaks_of_texts_only() -> None:

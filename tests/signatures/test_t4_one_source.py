@@ -63,6 +63,6 @@ def test_evaded_by_accounts_that_each_have_a_topic() -> None:
 
 def test_judges_no_few_no_texts_and_nothing_unknown() -> None:
     assert judge(SIGNATURE, **REPLAY | {"compared": MEMBERS_MIN - 1}) == 0.0
-    assert judge(SIGNATURE, **REPLAY | {"kind": "run_fp"}) == 0.0
+    assert judge(SIGNATURE, **REPLAY | {"kind": "subnet"}) == 0.0
     for name in ("between_upper", "bare_share", "shared_share"):
         assert judge(SIGNATURE, **REPLAY | {name: NAN}) == 0.0

@@ -11,6 +11,7 @@ from detector.signatures.t5_taken_out import (
     SINGLE_MIN,
     TAKING_FULL,
     TAKING_MIN,
+    TALK_COST,
 )
 from tests.signatures.builders import NAN, judge
 
@@ -33,9 +34,15 @@ def test_it_is_the_lower_bound_that_accuses() -> None:
     assert judge(SIGNATURE, **REPLAY | {"taking": ORGS_MIN - 1, "taking_known": ORGS_MIN - 1}) == 0.0
 
 
-def test_quiet_on_a_chat_application_whose_conversations_go_on() -> None:
-    assert judge(SIGNATURE, **REPLAY | {"single_share": 0.6}) == 0.0
-    assert 0.0 < judge(SIGNATURE, **REPLAY | {"single_share": (SINGLE_MIN + SINGLE_FULL) / 2}) < LOG_ODDS_MAX
+def test_quiet_on_a_chat_application() -> None:
+    # The nearest innocents take nearly as much: sixty of a hundred lie beyond three of four others.
+    assert judge(SIGNATURE, **REPLAY | {"taking": 60.0, "taking_known": 100.0, "single_share": 0.4}) == 0.0
+
+
+def test_conversations_cost_a_part() -> None:
+    talking = judge(SIGNATURE, **REPLAY | {"single_share": 0.3})
+    assert talking == round(LOG_ODDS_MAX - TALK_COST, 6)
+    assert talking < judge(SIGNATURE, **REPLAY | {"single_share": (SINGLE_MIN + SINGLE_FULL) / 2}) < LOG_ODDS_MAX
 
 
 def test_unknown_turns_cost_a_part() -> None:
@@ -46,6 +53,6 @@ def test_evaded_by_asking_for_brevity() -> None:
     assert judge(SIGNATURE, **REPLAY | {"taking": 8.0}) == 0.0
 
 
-def test_speaks_of_programs_only() -> None:
-    assert judge(SIGNATURE, **REPLAY | {"kind": "template_fp"}) == 0.0
+def test_speaks_of_programs_and_texts() -> None:
+    assert judge(SIGNATURE, **REPLAY | {"kind": "payment_fp"}) == 0.0
     assert judge(SIGNATURE, **REPLAY | {"taking": 0.0, "taking_known": 0.0}) == 0.0

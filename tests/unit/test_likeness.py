@@ -10,6 +10,7 @@ from detector.links import LinkTable
 from detector.tails import UNKNOWN, Tails
 
 MEMBERS, REQUESTS = 40, 30
+NOW_MS = 10 * likeness.DAY_MS
 
 
 def pool_of(*, between: float, strangers: int = 0, requests: int = REQUESTS) -> tuple[LinkTable, AccountTable]:
@@ -30,7 +31,7 @@ def pool_of(*, between: float, strangers: int = 0, requests: int = REQUESTS) -> 
 
 
 def measure(links: LinkTable, table: AccountTable, tails: Tails | None = None) -> likeness.Likeness:
-    return likeness.likeness(links, np.array([1]), table, tails or Tails())
+    return likeness.likeness(links, np.array([1]), table, tails or Tails(), now_ms=NOW_MS)
 
 
 def test_one_source_leaves_nothing_between_accounts() -> None:
@@ -89,13 +90,49 @@ def test_what_is_taken_is_held_against_innocents_with_as_many_requests() -> None
     assert (Tails().taken_limits(share=0.25) == UNKNOWN).all()
 
 
+def work(table: AccountTable, *, between: float, strangers: int = 0) -> None:
+    """Let the members work in eighty sessions over four days, at rates whose logarithms have the spread `between`."""
+    rows = np.flatnonzero(table.stats[:, A.ORG])
+    rates = between * np.random.default_rng(9).standard_normal(rows.size)
+    rates[:strangers] -= 4.0
+    table.stats[rows, A.SESSIONS], table.stats[rows, A.REQUESTS] = 80, 1 + np.rint(400 * np.exp(rates))
+    table.stats[rows, A.FIRST], table.stats[rows, A.LAST] = NOW_MS - 4 * likeness.DAY_MS, NOW_MS
+
+
+def test_rates_lie_apart_as_they_do_with_nobody_set_aside() -> None:
+    links, table = pool_of(between=0.0)
+    work(table, between=1.0)
+    alike = measure(links, table)
+    assert alike.rate_members[0] == 0.8 * MEMBERS
+    assert alike.rate_log_sd[0] == pytest.approx(1.0, abs=0.3)
+    assert alike.rate_noise[0] == pytest.approx(1 / 80)
+
+
+def test_an_even_queue_stays_even_with_a_few_strangers_in_the_pool() -> None:
+    links, table = pool_of(between=0.0)
+    work(table, between=0.2, strangers=5)
+    assert measure(links, table).rate_log_sd[0] < 0.4
+    work(table, between=0.2, strangers=20)
+    assert measure(links, table).rate_log_sd[0] > 1.0
+
+
+def test_newcomers_have_no_rate_yet() -> None:
+    links, table = pool_of(between=0.0)
+    work(table, between=0.2)
+    table.stats[:, A.SESSIONS] = likeness.PACED_SESSIONS_MIN - 1
+    assert measure(links, table).rate_members[0] == 0
+    work(table, between=0.2)
+    table.stats[:, A.FIRST] = NOW_MS - likeness.SPAN_MIN_MS + 1
+    assert measure(links, table).rate_members[0] == 0
+
+
 def test_the_compiled_measure_is_the_plain_one() -> None:
     links, table = pool_of(between=0.5, strangers=2)
     compiled, plain = np.zeros((1, likeness._COLUMNS)), np.zeros((1, likeness._COLUMNS))
     column = links.large.columns
     given = (
         np.array([1]), column.sizes, column.hashes, table.index.slot_keys, table.index.slot_rows, table.stats,
-        Tails().taken_limits(share=0.25),
+        Tails().taken_limits(share=0.25), NOW_MS,
     )  # fmt: skip
     likeness._measure(*given, compiled)
     likeness._measure.py_func(*given, plain)

@@ -80,3 +80,20 @@ def test_the_base_rate_is_of_judged_accounts_with_the_pool_left_out_by_its_upper
 def test_a_handful_of_others_bounds_no_rate() -> None:
     assert rate(firing=0, judged=30, own_firing=0, own_judged=20) > 0.25
     assert rate(firing=0, judged=0, own_firing=0, own_judged=0) > 0.75
+
+
+@pytest.mark.parametrize(
+    ("shared", "opened", "single", "expected"),
+    [
+        (30, 0, 120, 0.25),  # a quarter of the requests, whatever they open
+        (30, 29, 30, 28 / 29),  # every fourth request opens a conversation, and nearly all open with the text
+        (1, 1, 1, 1 / 120),  # one long conversation after one published prompt
+        (30, 0, 0, 0.25),  # turns are not stated
+    ],
+)
+def test_a_text_fills_an_account_by_its_requests_or_by_its_openings(
+    shared: int, opened: int, single: int, expected: float
+) -> None:
+    stats = np.zeros(ACCOUNT_COLUMNS, np.int64)
+    stats[A.REQUESTS], stats[A.SHARED], stats[A.OPENED], stats[A.SINGLE] = 120, shared, opened, single
+    assert views._purity(stats, 1.0) == pytest.approx(expected)
