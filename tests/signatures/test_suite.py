@@ -320,8 +320,8 @@ LOCK: dict[str, tuple[int, str]] = {
     "c9_outputs_return": (2, "3c92c523fca8ab29"),
     "c10_short_lived": (4, "2527073744670ab8"),
     "i1_shared_indicator": (1, "7104cc252b8381c2"),
-    "t4_one_source": (1, "85e8ef54fdcf7ba4"),
-    "t5_taken_out": (1, "a316681d059e8d05"),
+    "t4_one_source": (1, "885371702a89a9b5"),
+    "t5_taken_out": (1, "3848990a4de588d1"),
     "m1_population_outlier": (2, "3e59e6c255ae99ed"),
 }
 
