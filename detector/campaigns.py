@@ -98,6 +98,7 @@ class Campaign(msgspec.Struct):
     contains: bool
     members: dict[int, Joined] = {}  # account key -> member
     tried: dict[int, list[int]] = {}  # program not in `programs` -> members that sent the core by it
+    back: dict[int, int] = {}  # while it sleeps: account key -> when it last acted with the core
     revision: int = 0
     alerted_ms: int = 0
     alerted_requests: int = 0

@@ -12,7 +12,8 @@ every `update_interval_ms`; a bound on alerts opened per hour.
 import msgspec
 import numpy as np
 
-from detector import alerts, records
+from detector import alerts, campaigns, records
+from detector.accounts import AccountTable
 from detector.alerts import Issuer
 from detector.campaigns import Campaign
 from detector.config import DecisionSettings
@@ -23,7 +24,7 @@ from detector.links import LinkTable
 from detector.operators import Command
 from detector.policy import HOUR_MS
 from detector.recent import Recent
-from detector.records import SAMPLES_MAX, Alert
+from detector.records import SAMPLES_MAX, Alert, Member
 from detector.sketches import bottom_k
 
 LINK_COLUMNS = np.arange(LINKS_FIRST, IDS)
@@ -110,6 +111,21 @@ def samples_of(campaign: Campaign, recent: Recent) -> list[tuple[str, int, str]]
             if len(samples) >= SAMPLES_MAX:
                 return samples
     return samples
+
+
+def members_of(campaign: Campaign, accounts: AccountTable, *, tenant: str) -> list[Member]:
+    """A campaign's members as records, by name."""
+    return [
+        Member(
+            campaign_id=campaign.id,
+            account_id=m.name,
+            tenant=tenant,
+            first_seen=m.first_ms,
+            requests=m.requests,
+            joined_at=m.joined_ms,
+        )
+        for m in campaigns.standing(campaign, accounts)
+    ]
 
 
 def approval(campaign: Campaign, *, tenant: str, due_ms: int) -> Waiting:
