@@ -131,8 +131,7 @@ class Cases:
 
     def _come_back(self, campaign: Campaign, rows: I64, end_ms: int) -> I64:
         """Open a sleeping campaign again once enough accounts act as its core did; returns their rows."""
-        within_ms = self.settings.decision.campaign_idle_ms
-        rows = life.come_back(campaign, rows, self.accounts, now_ms=end_ms, within_ms=within_ms)
+        rows = life.come_back(campaign, rows, self.accounts, self.settings.decision, now_ms=end_ms)
         if rows.size:
             life.awake(campaign)
             self.publish(campaign, end_ms)
@@ -193,6 +192,9 @@ class Cases:
     def _found(self, accused: Accused, end_ms: int) -> Campaign | None:
         """Open a campaign on a pool, unless too few accounts of it would be members."""
         judged = accused.judged
+        bounds, founding = self.settings.verdict, int(self.links.index.keys[self.links.pools[accused.pool, P.LINK]])
+        if not publishing.within_budget(self.outlet, founding, judged.verdict, bounds, now_ms=end_ms):
+            return None
         tables = (accused.pool, self.links, self.accounts)
         campaign = campaigns.found(
             self.opened + 1, *tables, tenant=self.tenant, end_ms=end_ms, verdict=judged.verdict,
@@ -330,7 +332,9 @@ class Cases:
 
     def _disband(self, number: int) -> None:
         campaign = self.campaigns.pop(number)
-        self._forget_orders(campaign.id)
+        # What operators said about it has no object any more.
+        self.desk.approvals.pop(campaign.id, None)
+        self.desk.lifted = {key: held for key, held in self.desk.lifted.items() if held != campaign.id}
         self.closed_members += self.members_of(campaign)
         life.leave(number, self.links, self.accounts)
 
@@ -352,15 +356,12 @@ class Cases:
                 made.samples = publishing.samples_of(made, self.recent)
                 self.publish(made, end_ms)
 
-    def _forget_orders(self, campaign_id: str) -> None:
-        """A campaign has ended: what operators said about it has no object any more."""
-        self.desk.approvals.pop(campaign_id, None)
-        self.desk.lifted = {key: held for key, held in self.desk.lifted.items() if held != campaign_id}
-
     def update_alerts(self, end_ms: int, *, final: bool) -> None:
         """Publish a new revision of every campaign that has news."""
         for _, campaign in sorted(self.campaigns.items()):
-            if publishing.has_news(campaign, self.settings.decision, now_ms=end_ms, final=final):
+            if life.note_hour(campaign, now_ms=end_ms) or publishing.has_news(
+                campaign, self.settings.decision, now_ms=end_ms, final=final
+            ):
                 self.publish(campaign, end_ms)
 
     def _issuer(self) -> Issuer:

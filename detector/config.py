@@ -47,6 +47,8 @@ class VerdictSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     family_cap: float = 5.0
     threshold: float = 2.5
     families_min: int = 3
+    # An alert budget raises the threshold of new campaigns to what the week's strongest reach; 0 is none.
+    alerts_per_day_max: float = 0.0
 
 
 class DecisionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,6 +109,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ConfigError(f"tables.admission_cells={self.tables.admission_cells:_} must be a power of two")
         if self.tables.passed_max < 1 or self.tables.passed_max & (self.tables.passed_max - 1):
             raise ConfigError(f"tables.passed_max={self.tables.passed_max:_} must be a power of two")
+        if self.verdict.alerts_per_day_max < 0:
+            raise ConfigError(f"verdict.alerts_per_day_max={self.verdict.alerts_per_day_max} must not be negative")
         _check_decision(self.decision)
 
 

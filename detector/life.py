@@ -19,13 +19,17 @@ import numpy.typing as npt
 from detector import campaigns
 from detector.accounts import A, AccountTable
 from detector.campaigns import CORE_MAX, FOUNDERS_MIN, Campaign
+from detector.config import DecisionSettings
+from detector.drift import HOURS_KEPT, replaced
 from detector.link_columns import P
 from detector.links import LinkTable
 
 I64 = npt.NDArray[np.int64]
 
 DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
 IDLE = "idle"
+REPLACED = "its accounts were replaced, its rate stayed"
 # A pool that is banned is replaced within hours or days; a month later a text proves little.
 WATCH_MS = 30 * DAY_MS
 WATCHED_MAX = 64
@@ -51,11 +55,11 @@ def fall_asleep(campaign: Campaign, accounts: AccountTable) -> None:
     accounts.stats[rows[rows >= 0], A.RENEW_MS] = 0
 
 
-def come_back(campaign: Campaign, rows: I64, accounts: AccountTable, *, now_ms: int, within_ms: int) -> I64:
+def come_back(campaign: Campaign, rows: I64, accounts: AccountTable, settings: DecisionSettings, *, now_ms: int) -> I64:
     """Note who acts with a sleeping campaign's core; returns their rows once they are enough to open it again."""
     for key in accounts.index.keys[rows].tolist():
         campaign.back[key] = now_ms
-    campaign.back = {key: at_ms for key, at_ms in campaign.back.items() if now_ms - at_ms <= within_ms}
+    campaign.back = {key: at_ms for key, at_ms in campaign.back.items() if now_ms - at_ms <= settings.campaign_idle_ms}
     if len(campaign.back) < FOUNDERS_MIN:
         accounts.stats[rows, A.RENEW_MS] = 0  # to be noticed again
         return rows[:0]
@@ -66,6 +70,23 @@ def come_back(campaign: Campaign, rows: I64, accounts: AccountTable, *, now_ms: 
 def awake(campaign: Campaign) -> None:
     """Open a campaign again."""
     campaign.closed, campaign.back = "", {}
+
+
+def note_hour(campaign: Campaign, *, now_ms: int) -> bool:
+    """Keep a campaign's series by the hour; says whether its accounts were replaced in the one that ended."""
+    hour, (began, requests, members) = now_ms // HOUR_MS, campaign.noted
+    if campaign.closed or hour == began:
+        return False
+    campaign.noted = (hour, campaign.requests, len(campaign.members))
+    if began == 0:
+        return False
+    campaign.hours.append((max(campaign.requests - requests, 0), max(len(campaign.members) - members, 0)))
+    campaign.hours += [(0, 0)] * min(hour - began - 1, HOURS_KEPT)
+    del campaign.hours[:-HOURS_KEPT]
+    if not replaced(campaign.hours):
+        return False
+    campaign.remark = REPLACED
+    return True
 
 
 def home_of(link: int, known: dict[int, Campaign]) -> Campaign | None:

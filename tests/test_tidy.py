@@ -46,6 +46,7 @@ LAYERS = (
     # models and views evaluate what signatures declare, so they stand above them.
     (
         "models",
+        "drift",
         "views",
         "profiles",
         "campaigns",
