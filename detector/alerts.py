@@ -146,7 +146,7 @@ def campaign_alert(
         revision=campaign.revision,
         dedup_key=dedup_key(issuer.tenant, campaign.id),
         status=status,
-        status_reason=campaign.closed or ("alert storm" if suppressed else None),
+        status_reason=campaign.closed or ("alert storm" if suppressed else campaign.remark or None),
         kind="campaign",
         signature_ids=campaign.signature_ids,
         config_hash=issuer.config_hash,

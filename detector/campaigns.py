@@ -103,6 +103,10 @@ class Campaign(msgspec.Struct):
     contains: bool
     members: dict[int, Joined] = {}  # account key -> member
     tried: dict[int, list[int]] = {}  # program not in `programs` -> members that sent the core by it
+    back: dict[int, int] = {}  # while it sleeps: account key -> when it last acted with the core
+    hours: list[tuple[int, int]] = []  # requests and accounts that joined, hour by hour of event time
+    noted: tuple[int, int, int] = (0, 0, 0)  # the hour under way; requests and members when it began
+    remark: str = ""  # for the next revision
     revision: int = 0
     alerted_ms: int = 0
     alerted_requests: int = 0

@@ -82,7 +82,7 @@ class Cases:
 
     def pinned_accounts(self) -> I64:
         """Rows of campaign members, within the quota: they may not be evicted."""
-        keys = np.array([k for c in self.campaigns.values() for k in c.members], np.uint64)
+        keys = np.array([k for c in self.campaigns.values() if not life.sleeps(c) for k in c.members], np.uint64)
         quota = int(self.settings.tables.pinned_share_max * self.settings.tables.accounts_max)
         rows = self.accounts.index.find(keys[:quota])
         return rows[rows >= 0]
@@ -111,15 +111,31 @@ class Cases:
             return
         for number in np.unique(np.abs(numbers[numbers != 0])).tolist():
             campaign = self.campaigns[number]
-            if campaign.closed:  # resolved: its accounts stay with it while they act
+            if campaign.closed and not life.sleeps(campaign):  # resolved: its accounts stay with it while they act
                 times = pane.numbers[numbers == number, NUM.TIME]
                 campaign.last_ms = max(campaign.last_ms, int(times.max(initial=campaign.last_ms)))
                 continue
+            asleep = life.sleeps(campaign)
+            if asleep and pane.end_ms - campaign.last_ms > life.WATCH_MS:
+                continue
+            if asleep:  # only its core wakes it
+                numbers = np.maximum(numbers, 0)
             joined, due = campaigns.follow(campaign, pane, numbers, account_rows, self.accounts, now_ms=pane.end_ms)
             if joined.size:
                 self.population.forget(self.accounts, joined)
-            if joined.size or due.size:
-                self.act(campaign, np.concatenate([joined, due]), pane.end_ms)
+            rows = np.concatenate([joined, due])
+            if asleep:
+                rows = self._come_back(campaign, rows, pane.end_ms)
+            if rows.size:
+                self.act(campaign, rows, pane.end_ms)
+
+    def _come_back(self, campaign: Campaign, rows: I64, end_ms: int) -> I64:
+        """Open a sleeping campaign again once enough accounts act as its core did; returns their rows."""
+        rows = life.come_back(campaign, rows, self.accounts, self.settings.decision, now_ms=end_ms)
+        if rows.size:
+            life.awake(campaign)
+            self.publish(campaign, end_ms)
+        return rows
 
     def review(self, rows: I64, end_ms: int) -> None:
         """Let accounts that were touched join the campaigns whose program they use and whose core they resemble."""
@@ -138,6 +154,7 @@ class Cases:
         judged = accused.judged
         homes = campaigns.homes_of(accused.pool, self.links, self.accounts)
         home = self.campaigns.get(int(p[P.CAMPAIGN]) or (homes[0] if homes else 0))
+        home = home or life.home_of(int(self.links.index.keys[p[P.LINK]]), self.campaigns)
         if home is None and kind in FOUNDING_KINDS and judged.cross_account and not accused.kin:
             home = self._found(accused, end_ms)
         alike = campaigns.by_likeness(int(p[P.KIND]), judged.evidence)
@@ -145,9 +162,10 @@ class Cases:
             return
         if alike and not home.profile:
             return
-        if home.closed:
+        if home.closed and not life.sleeps(home):
             self.links.pools[accused.pool, P.CAMPAIGN] = home.number
             return
+        life.awake(home)
         if not accused.kin:
             for other in homes:
                 if other != home.number and not self.campaigns[other].closed:
@@ -177,20 +195,15 @@ class Cases:
     def _found(self, accused: Accused, end_ms: int) -> Campaign | None:
         """Open a campaign on a pool, unless too few accounts of it would be members."""
         judged = accused.judged
+        bounds, founding = self.settings.verdict, int(self.links.index.keys[self.links.pools[accused.pool, P.LINK]])
+        if not publishing.within_budget(self.outlet, founding, judged.verdict, bounds, now_ms=end_ms):
+            return None
+        tables = (accused.pool, self.links, self.accounts)
         campaign = campaigns.found(
-            self.opened + 1,
-            accused.pool,
-            self.links,
-            self.accounts,
-            tenant=self.tenant,
-            end_ms=end_ms,
-            verdict=judged.verdict,
-            evidence=judged.evidence,
-            contains=judged.contains,
-            tails=self.tails,
-        )
-        founders = campaigns.founders(campaign, accused.pool, self.links, self.accounts, tails=self.tails)
-        if founders < campaigns.FOUNDERS_MIN:
+            self.opened + 1, *tables, tenant=self.tenant, end_ms=end_ms, verdict=judged.verdict,
+            evidence=judged.evidence, contains=judged.contains, tails=self.tails,
+        )  # fmt: skip
+        if campaigns.founders(campaign, *tables, tails=self.tails) < campaigns.FOUNDERS_MIN:
             return None
         self.opened = campaign.number
         self.campaigns[campaign.number] = campaign
@@ -213,24 +226,19 @@ class Cases:
     # --- leases ----------------------------------------------------------------
 
     def expire(self, end_ms: int) -> None:
-        """Bury the keys whose lease ended a day ago, and end the leases that have run out."""
+        """Bury the keys whose lease ended a day ago, end the leases that have run out, and the watch over campaigns."""
         effective_ms = end_ms + self.settings.lateness_ms
         self.outputs += decision.bury(self.ledger, tenant=self.tenant, effective_ms=effective_ms)
         self.outputs += decision.expire(self.ledger, now_ms=end_ms, effective_ms=effective_ms)
+        for number in life.expired(self.campaigns.values(), now_ms=end_ms):
+            self._disband(number)
 
     def revoke(self, key: Key, *, now_ms: int, reason: str) -> None:
         """End a lease by an operator's word, in force at once."""
-        self.outputs.append(
-            decision.end(
-                self.ledger,
-                key,
-                state="revoked",
-                now_ms=now_ms,
-                effective_ms=now_ms,
-                reason=reason,
-                origin="operator",
-            )
+        ended = decision.end(
+            self.ledger, key, state="revoked", now_ms=now_ms, effective_ms=now_ms, reason=reason, origin="operator"
         )
+        self.outputs.append(ended)
 
     def circumstances(self, now_ms: int, *, effective_ms: int) -> Circumstances:
         """What holds for every decision of this moment."""
@@ -314,32 +322,49 @@ class Cases:
     # --- life ------------------------------------------------------------------
 
     def close_idle(self, end_ms: int) -> None:
-        """End the campaigns that have been silent for long."""
+        """End the campaigns that have been silent for long; those that nobody closed are watched from then on."""
         for number, campaign in sorted(self.campaigns.items()):
-            if end_ms - campaign.last_ms > self.settings.decision.campaign_idle_ms:
-                if not campaign.closed:
-                    campaign.closed = "idle"
-                    self.publish(campaign, end_ms)
+            if life.sleeps(campaign) or end_ms - campaign.last_ms <= self.settings.decision.campaign_idle_ms:
+                continue
+            if campaign.closed:  # resolved: it is not watched
                 self._disband(number)
+                continue
+            life.fall_asleep(campaign, self.accounts)
+            self.desk.approvals.pop(campaign.id, None)
+            self.publish(campaign, end_ms)
 
     def _disband(self, number: int) -> None:
         campaign = self.campaigns.pop(number)
-        self._forget_orders(campaign.id)
+        # What operators said about it has no object any more.
+        self.desk.approvals.pop(campaign.id, None)
+        self.desk.lifted = {key: held for key, held in self.desk.lifted.items() if held != campaign.id}
         self.closed_members += self.members_of(campaign)
-        self.links.pools[self.links.pools[:, P.CAMPAIGN] == number, P.CAMPAIGN] = 0
-        stats = self.accounts.stats[: self.accounts.index.used]
-        stats[stats[:, A.CAMPAIGN] == number, A.CAMPAIGN] = 0
-        stats[stats[:, A.HIT_OF] == number, A.HIT_OF] = 0
+        life.leave(number, self.links, self.accounts)
 
-    def _forget_orders(self, campaign_id: str) -> None:
-        """A campaign has ended: what operators said about it has no object any more."""
-        self.desk.approvals.pop(campaign_id, None)
-        self.desk.lifted = {key: held for key, held in self.desk.lifted.items() if held != campaign_id}
+    def quiet(self) -> bool:
+        """Say whether time alone changes nothing: no lease stands, and no campaign but those that sleep."""
+        return not self.ledger.leases and all(life.sleeps(c) for c in self.campaigns.values())
+
+    def split(self, end_ms: int) -> None:
+        """Make two campaigns of one whose active members are two sets that share nothing."""
+        for _, campaign in sorted(self.campaigns.items()):
+            if campaign.closed or campaign.profile:
+                continue
+            for pools in life.parts(campaign, self.links, self.accounts, now_ms=end_ms)[1:]:
+                self.opened += 1
+                made = life.split_off(
+                    campaign, pools, self.links, self.accounts, number=self.opened, now_ms=end_ms, tenant=self.tenant
+                )
+                self.campaigns[made.number] = made
+                made.samples = publishing.samples_of(made, self.recent)
+                self.publish(made, end_ms)
 
     def update_alerts(self, end_ms: int, *, final: bool) -> None:
         """Publish a new revision of every campaign that has news."""
         for _, campaign in sorted(self.campaigns.items()):
-            if publishing.has_news(self.outlet, campaign, self.settings.decision, now_ms=end_ms, final=final):
+            if life.note_hour(campaign, now_ms=end_ms) or publishing.has_news(
+                self.outlet, campaign, self.settings.decision, now_ms=end_ms, final=final
+            ):
                 self.publish(campaign, end_ms)
 
     def _issuer(self) -> Issuer:
@@ -370,17 +395,7 @@ class Cases:
 
     def members_of(self, campaign: Campaign) -> list[Member]:
         """List a campaign's members by name."""
-        return [
-            Member(
-                campaign_id=campaign.id,
-                account_id=m.name,
-                tenant=self.tenant,
-                first_seen=m.first_ms,
-                requests=m.requests,
-                joined_at=m.joined_ms,
-            )
-            for m in campaigns.standing(campaign, self.accounts)
-        ]
+        return publishing.members_of(campaign, self.accounts, tenant=self.tenant)
 
     def members(self) -> list[Member]:
         """List the members of every campaign, ended ones first."""

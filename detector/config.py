@@ -45,6 +45,8 @@ class VerdictSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     families_min: int = 3
     # Pairs of a signature's id and its cap: what `calibrate` found benign logs to bear. Most are not capped.
     log_odds_max: tuple[tuple[str, float], ...] = ()
+    # An alert budget raises the threshold of new campaigns to what the week's strongest reach; 0 is none.
+    alerts_per_day_max: float = 0.0
 
 
 class DecisionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,6 +111,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for name, cap in self.verdict.log_odds_max:
             if not cap >= 0:
                 raise ConfigError(f"verdict.log_odds_max: the cap {cap} of {name} must not be negative")
+        if self.verdict.alerts_per_day_max < 0:
+            raise ConfigError(f"verdict.alerts_per_day_max={self.verdict.alerts_per_day_max} must not be negative")
         _check_decision(self.decision)
 
 

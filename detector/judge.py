@@ -34,6 +34,7 @@ _USER_TEXT_COLUMNS = np.concatenate([[int(ID.TEMPLATE)], np.arange(int(ID.ANCHOR
 _USER_TEXT_COLUMNS -= LINKS_FIRST
 _ELICITATION_KNOWN, _ELICITED = int(Flag.ELICITATION_KNOWN), int(Flag.ELICITED)
 ACTIVE_EVERY_MS = 600_000
+SPLIT_EVERY_MS = 21_600_000
 DAY_MS = 86_400_000
 
 
@@ -176,7 +177,7 @@ class Judge:
         step = self.settings.discovery_ms
         while self.discovered_ms + step <= end_ms:
             quiet = self.accounts.n_touched == 0 and self.links.n_touched == 0
-            if quiet and not self.cases.ledger.leases and not self.cases.campaigns:
+            if quiet and self.cases.quiet():
                 due_ms = min(desk.due_ms(self.cases.desk), decision.buried_ms(self.cases.ledger))
                 until_ms = min(end_ms, due_ms - self.settings.lateness_ms)
                 skipped = max(0, (until_ms - self.discovered_ms) // step * step)
@@ -265,6 +266,8 @@ class Judge:
         ):
             self.cases.accuse(accused, end_ms)
         self.cases.close_idle(end_ms)
+        if end_ms // SPLIT_EVERY_MS > (end_ms - self.settings.discovery_ms) // SPLIT_EVERY_MS:
+            self.cases.split(end_ms)
         # At discovery only: where more links want pools than there are, they take turns of a minute.
         self.links.make_room_for_pools(self.cases.pinned_links)
         self.cases.update_alerts(end_ms, final=False)

@@ -13,20 +13,26 @@ every `update_interval_ms`; a bound on alerts opened per hour.
 import msgspec
 import numpy as np
 
-from detector import alerts, records
+from detector import alerts, campaigns, records
+from detector.accounts import AccountTable
 from detector.alerts import Issuer
 from detector.campaigns import Campaign
-from detector.config import DecisionSettings
+from detector.config import DecisionSettings, VerdictSettings
 from detector.desk import Waiting
+from detector.drift import bar
 from detector.frames import ID, IDS, LINKS_FIRST, Entry
 from detector.link_columns import L
 from detector.links import LinkTable
 from detector.operators import Command
 from detector.policy import HOUR_MS
 from detector.recent import Recent
-from detector.records import SAMPLES_MAX, Alert
+from detector.records import SAMPLES_MAX, Alert, Member, Verdict
 from detector.sketches import bottom_k
 
+DAY_MS = 86_400_000
+# A budget is held over a week, so that one bad day may use what quiet ones left.
+BUDGET_DAYS = 7
+WEIGHED_MAX = 4_096
 LINK_COLUMNS = np.arange(LINKS_FIRST, IDS)
 
 
@@ -36,6 +42,23 @@ class Outlet(msgspec.Struct):
     hour: int = 0
     opened: int = 0
     warned: dict[str, int] = {}  # operational alerts, by id: their hour
+    weighed: dict[int, tuple[int, int]] = {}  # links that would found a campaign: last time, most log-odds / 1000
+
+
+def within_budget(outlet: Outlet, link: int, verdict: Verdict, settings: VerdictSettings, *, now_ms: int) -> bool:
+    """Say whether a pool that would found a campaign is among as many as the alert budget allows, if there is one."""
+    if settings.alerts_per_day_max <= 0:
+        return True
+    most = max(round(1_000 * verdict.log_odds), outlet.weighed.get(link, (0, 0))[1])
+    outlet.weighed.pop(link, None)
+    since_ms = now_ms - BUDGET_DAYS * DAY_MS
+    outlet.weighed = {key: held for key, held in outlet.weighed.items() if held[0] > since_ms}
+    outlet.weighed[link] = (now_ms, most)
+    while len(outlet.weighed) > WEIGHED_MAX:
+        del outlet.weighed[next(iter(outlet.weighed))]
+    recent = [log_odds / 1_000 for _, log_odds in outlet.weighed.values()]
+    allowed = max(1, int(BUDGET_DAYS * settings.alerts_per_day_max))
+    return verdict.log_odds >= bar(recent, threshold=verdict.threshold, allowed=allowed)
 
 
 def has_news(outlet: Outlet, campaign: Campaign, settings: DecisionSettings, *, now_ms: int, final: bool) -> bool:
@@ -102,6 +125,7 @@ def revision(
         )
     )
     campaign.revision += 1
+    campaign.remark = ""
     campaign.alerted_ms, campaign.alerted_requests = now_ms, campaign.requests
     campaign.alerted_accounts = len(campaign.members)
     campaign.severity = alerts.severity_of(campaign)
@@ -120,6 +144,21 @@ def samples_of(campaign: Campaign, recent: Recent) -> list[tuple[str, int, str]]
             if len(samples) >= SAMPLES_MAX:
                 return samples
     return samples
+
+
+def members_of(campaign: Campaign, accounts: AccountTable, *, tenant: str) -> list[Member]:
+    """A campaign's members as records, by name."""
+    return [
+        Member(
+            campaign_id=campaign.id,
+            account_id=m.name,
+            tenant=tenant,
+            first_seen=m.first_ms,
+            requests=m.requests,
+            joined_at=m.joined_ms,
+        )
+        for m in campaigns.standing(campaign, accounts)
+    ]
 
 
 def approval(campaign: Campaign, *, tenant: str, due_ms: int) -> Waiting:

@@ -48,6 +48,7 @@ LAYERS = (
     (
         "models",
         "likeness",
+        "drift",
         "views",
         "profiles",
         "campaigns",
