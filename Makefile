@@ -5,7 +5,7 @@ PYTHON ?= python3
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types tidy check test laws integration chaos fuzz bench bench-live matrix leakage demo schemas lock clean
+.PHONY: help setup fmt lint types tidy check test laws integration chaos fuzz bench bench-live matrix leakage demo screenshots schemas lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ leakage: ## look for what gives generated attackers away; ONLY narrows it, FULL=
 demo: ## replay the committed sample log
 	$(VENV)/bin/stillwatch demo
 
+screenshots: ## pictures of the report and the live page in a real browser, to out/screenshots; needs chromium
+	$(PY) -m tests.bench.screenshots out/screenshots
+
 schemas: ## write schemas/ anew from the code
 	$(PY) -c "from pathlib import Path; from detector.schemas import NAMES, schema_text; \
 	  [Path(f'schemas/{name}.json').write_text(schema_text(name)) for name in NAMES]"
@@ -80,6 +83,7 @@ lock: ## resolve the dependencies anew, for Python 3.11 to 3.13
 	$(LOCK) --extra dev --extra kafka --extra enforce --extra broker --constraint requirements.lock --output-file requirements-dev.lock
 	$(LOCK) --extra kafka --extra enforce --constraint requirements-dev.lock --output-file deploy/requirements.lock
 	$(LOCK) --extra kafka --extra bench --output-file requirements-bench.lock
+	$(subst pyproject.toml,requirements-litellm.in,$(LOCK)) --output-file requirements-litellm.lock
 
 clean: ## remove what tools and runs leave behind, compiled kernels too
 	rm -rf build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

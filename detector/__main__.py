@@ -6,13 +6,16 @@ from importlib.util import find_spec
 import typer
 
 from detector import __version__
+from detector.cli.calibrate import calibrate
 from detector.cli.common import EXIT_USAGE, fail
 from detector.cli.evaluate import evaluate
 from detector.cli.explain import explain
 from detector.cli.fingerprint import fingerprint
 from detector.cli.generate import generate
 from detector.cli.replay import demo, replay
+from detector.cli.report import diff, report
 from detector.cli.schema import schema
+from detector.cli.sweep import sweep
 from detector.cli.validate import validate
 
 app = typer.Typer(
@@ -22,11 +25,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (demo, replay, explain, validate, fingerprint, generate, evaluate, schema):
+for verb in (
+    demo, replay, report, diff, explain, validate, fingerprint, generate, evaluate, sweep, calibrate, schema,
+):  # fmt: skip
     app.command()(verb)
 
 # The verbs that talk to Kafka need the extra `kafka`; without it they say so.
-LIVE = ("run", "topics", "produce", "alerts", "decisions", "allow", "dlq", "doctor", "dev", "enforce")
+LIVE = ("run", "topics", "produce", "alerts", "sinks", "decisions", "allow", "dlq", "doctor", "dev", "enforce", "serve")
 NEEDS = {"enforce": ("aiokafka", "envoy", "redis")}
 
 

@@ -32,6 +32,7 @@ from detector.records import (
     Window,
 )
 from detector.signatures.registry import BY_ID
+from detector.signatures.twins import TWINS
 from detector.vocabulary import AlertStatus
 
 HOUR_MS = 3_600_000
@@ -39,6 +40,8 @@ CRITICAL_ACCOUNTS = 1_000
 CRITICAL_REQUESTS = 100_000
 PROXY_SERVICES = Attack(technique="AML.T0008", sub_technique="AML.T0008.005")
 RUNBOOKS = "deploy/runbooks"
+# Equal for all campaigns and in all revisions: receivers group by it, the numbers stand in the summary.
+CAMPAIGN_TITLE = "Coordinated distillation campaign"
 # One text on many accounts is how a harvest looks; a relay carries its customers' own texts.
 HARVEST_SIGNATURES = frozenset({"a1_template_dominance", "c1_shared_template", "c3_work_queue", "n3_prefix_template"})
 CAPABILITY_OF = {"a2_elicitation": "reasoning_or_training_data"}
@@ -137,7 +140,7 @@ def campaign_alert(
         signature_ids=campaign.signature_ids,
         config_hash=issuer.config_hash,
         version=__version__,
-        title=f"Coordinated distillation campaign: {len(campaign.members):,} accounts",
+        title=CAMPAIGN_TITLE,
         summary=summary_of(campaign),
         severity=severity_of(campaign),
         risk_score=risk_of(campaign),
@@ -157,6 +160,7 @@ def campaign_alert(
         detected_at=campaign.opened_ms + issuer.settings.lateness_ms,
         evidence=campaign.evidence,
         verdict=campaign.verdict,
+        innocent_twins={s: TWINS[s] for s in campaign.signature_ids},
         samples=tuple(Sample(event_id=e, event_time=t, account_id=a) for e, t, a in campaign.samples[:SAMPLES_MAX]),
         damage=Damage(
             requests=campaign.requests,

@@ -13,6 +13,8 @@ Source: two-stage membership with veto: containing whoever carries a suspicious 
 cost 1,000 ppm of innocents in trials, the profile brought it to zero.
 """
 
+import math
+
 import msgspec
 import numba
 import numpy as np
@@ -25,6 +27,7 @@ from detector.link_columns import KINDS, PROGRAM_KINDS, L, P
 from detector.links import LinkTable
 from detector.panes import Pane
 from detector.records import Evidence, Verdict
+from detector.signatures.contract import wilson_lower
 from detector.tails import Tails
 
 U64 = npt.NDArray[np.uint64]
@@ -43,6 +46,8 @@ FOUNDERS_MIN = 3
 # An attribute that this share of the core has in common vetoes when contradicted.
 VETO_SHARE = 0.9
 PROGRAM_SHARE_MIN = 0.05
+# A further program is the campaign's when so many members, and as large a share of them, send the core by it.
+TAKEN_UP_MIN, TRIED_MAX = 3, 16
 _I_PROGRAM, _TIME, _TURN, _FLAGS, _TOOLS = (
     int(ID.PROGRAM),
     int(NUM.TIME),
@@ -92,11 +97,13 @@ class Campaign(msgspec.Struct):
     signature_ids: tuple[str, ...]
     contains: bool
     members: dict[int, Joined] = {}  # account key -> member
+    tried: dict[int, list[int]] = {}  # program not in `programs` -> members that sent the core by it
     revision: int = 0
     alerted_ms: int = 0
     alerted_requests: int = 0
     alerted_accounts: int = 0
     severity: str = ""
+    hushed: bool = False  # its alert was held back by a storm, and nobody has heard of it
     closed: str = ""
     samples: list[tuple[str, int, str]] = []
 
@@ -107,8 +114,11 @@ def campaign_id(tenant: str, link_key: int, opened_ms: int) -> str:
 
 
 @numba.njit(cache=True)
-def match(rows, stats, pools, out):  # type: ignore[no-untyped-def]
-    """Write to `out` (int64) the first campaign that one of each row's links belongs to, 0 for none; count hits."""
+def match(rows, stats, pools, accounts, account_stats, out):  # type: ignore[no-untyped-def]
+    """Write to `out` (int64) the first campaign that one of each row's links belongs to; count rows that matter.
+
+    A member's row without such a link gets its campaign's number below zero; any other gets 0.
+    """
     hits = 0
     for i in range(rows.shape[0]):
         best = 0
@@ -118,8 +128,10 @@ def match(rows, stats, pools, out):  # type: ignore[no-untyped-def]
                 number = pools[stats[r, _POOL] - 1, _P_CAMPAIGN]
                 if number > 0 and (best == 0 or number < best):
                     best = number
+        if best == 0 and accounts[i] >= 0:
+            best = -account_stats[accounts[i], _CAMPAIGN]
         out[i] = best
-        hits += best > 0
+        hits += best != 0
     return hits
 
 
@@ -138,17 +150,26 @@ def shared_text(rows, columns, stats, accounts, account_stats, shared):  # type:
 
 @numba.njit(cache=True)
 def _follow(  # type: ignore[no-untyped-def]
-    account_rows, ids, numbers, matched, number, programs, single, no_tools, at_once, now_ms, stats, sums, joined, due
-):
-    n_joined = 0
-    n_due = 0
+    account_rows, ids, numbers, matched, number, programs, single, no_tools, at_once, now_ms, stats, sums,
+    joined, due, strayed,
+):  # fmt: skip
+    n_joined, n_due, n_strayed = 0, 0, 0
     for i in range(matched.size):
+        row = account_rows[i]
+        if row >= 0 and abs(matched[i]) == number and stats[row, _CAMPAIGN] == number and stats[row, _RENEW] <= now_ms:
+            # Whatever a member does keeps its lease alive: templates change, and cover traffic is the campaign's too.
+            stats[row, _RENEW] = NOT_DUE
+            due[n_due] = row
+            n_due += 1
         if matched[i] != number:
             continue
         # The core's profile: what nearly all of it has in common vetoes when contradicted.
         fits = programs.size == 0
         for p in range(programs.size):
             fits |= ids[i, _I_PROGRAM] == programs[p]
+        if not fits and row >= 0 and stats[row, _CAMPAIGN] == number:
+            strayed[n_strayed] = i
+            n_strayed += 1
         fits &= not (single and numbers[i, _TURN] > 0)
         fits &= not (no_tools and numbers[i, _FLAGS] & _TOOLS != 0)
         if not fits:
@@ -157,7 +178,6 @@ def _follow(  # type: ignore[no-untyped-def]
         sums[1] = max(sums[1], numbers[i, _TIME])
         for k in range(_SUMMED.size):
             sums[2 + k] += max(numbers[i, _SUMMED[k]], 0)
-        row = account_rows[i]
         if row < 0 or (stats[row, _CAMPAIGN] != 0 and stats[row, _CAMPAIGN] != number):
             continue
         s = stats[row]
@@ -166,17 +186,12 @@ def _follow(  # type: ignore[no-untyped-def]
             s[_HIT_FIRST] = numbers[i, _TIME]
         s[_HIT_OF] = number
         s[_HITS] += 1
-        if s[_CAMPAIGN] == number:
-            if s[_RENEW] <= now_ms:
-                s[_RENEW] = NOT_DUE
-                due[n_due] = row
-                n_due += 1
-        elif at_once and s[_HITS] >= HITS_MIN and s[_HITS] >= HIT_SHARE_MIN * s[_REQUESTS]:
+        if s[_CAMPAIGN] == 0 and at_once and s[_HITS] >= HITS_MIN and s[_HITS] >= HIT_SHARE_MIN * s[_REQUESTS]:
             s[_CAMPAIGN] = number
             s[_RENEW] = NOT_DUE
             joined[n_joined] = row
             n_joined += 1
-    return n_joined, n_due
+    return n_joined, n_due, n_strayed
 
 
 def follow(
@@ -184,16 +199,20 @@ def follow(
 ) -> tuple[I64, I64]:
     """Count a pane's events that carry the core and fit its profile towards their accounts.
 
-    `matched` (int64) is the campaign number of each event, `rows` its account's row.
+    `matched` (int64) is what `match` wrote for each event, `rows` its account's row.
     Returns the account rows that became members now, and those of members whose lease is due.
     """
-    joined, due = np.empty(rows.size, np.int64), np.empty(rows.size, np.int64)
+    joined, due, strayed = np.empty((3, rows.size), np.int64)
     sums = np.zeros(2 + _SUMMED.size, np.int64)
     sums[1] = campaign.last_ms
-    n_joined, n_due = _follow(
+    n_joined, n_due, n_strayed = _follow(
         rows, pane.ids, pane.numbers, matched, campaign.number, np.array(campaign.programs, np.uint64),
         campaign.single_turn, campaign.no_tools, not campaign.profile, now_ms, accounts.stats, sums, joined, due,
+        strayed,
     )  # fmt: skip
+    if n_strayed:
+        at = strayed[:n_strayed]
+        _take_up(campaign, accounts.index.keys[rows[at]], pane.ids[at, ID.PROGRAM])
     requests, campaign.last_ms, output, reasoning, cost = sums.tolist()
     campaign.requests += requests
     campaign.output_tokens += output
@@ -201,6 +220,21 @@ def follow(
     campaign.cost_micro_usd += cost
     enter(campaign, joined[:n_joined], accounts, now_ms=now_ms)
     return joined[:n_joined], due[:n_due]
+
+
+def _take_up(campaign: Campaign, accounts: U64, programs: U64) -> None:
+    """Learn a program once enough members send the core by it: accounts move to new models and clients."""
+    for account, program in sorted(set(zip(accounts.tolist(), programs.tolist(), strict=True))):
+        if program == 0:
+            continue
+        users = campaign.tried.setdefault(program, [])
+        if account not in users:
+            users.append(account)
+        if len(users) >= max(TAKEN_UP_MIN, PROGRAM_SHARE_MIN * len(campaign.members)):
+            campaign.programs.append(program)
+            del campaign.tried[program]
+    while len(campaign.tried) > TRIED_MAX:
+        del campaign.tried[min(campaign.tried, key=lambda program: (len(campaign.tried[program]), program))]
 
 
 def enter(campaign: Campaign, rows: I64, accounts: AccountTable, *, now_ms: int) -> None:
@@ -314,11 +348,24 @@ def homes_of(pool: int, links: LinkTable, accounts: AccountTable) -> list[int]:
     return [int(n) for n in numbers[np.argsort(-counts, kind="stable")]]
 
 
-def founders(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, *, tails: Tails) -> int:
-    """How many of a pool's sampled accounts would be members of a campaign founded on it."""
+def kinship(pool: int, number: int, links: LinkTable, accounts: AccountTable) -> float:
+    """Log-odds that an account of a pool is a member of a campaign, by the lower bound; at most even."""
+    rows, _ = sampled(links, pool, accounts)
+    members = float((accounts.stats[rows, A.CAMPAIGN] == number).sum())
+    share = float(wilson_lower(np.array([members]), np.array([float(links.large.columns.sizes[pool])]))[0])
+    return min(math.log(max(share, 1e-9) / max(1.0 - share, 1e-9)), 0.0)
+
+
+def founding_rows(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, *, tails: Tails) -> I64:
+    """The rows of a pool's sampled accounts that would be members of a campaign founded on it."""
     rows, places = sampled(links, pool, accounts)
     counts = links.large.columns.counts[pool, places].astype(np.int64)
-    return int(_eligible(campaign, rows, counts, accounts, tails).sum())
+    return rows[_eligible(campaign, rows, counts, accounts, tails)]
+
+
+def founders(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, *, tails: Tails) -> int:
+    """How many of a pool's sampled accounts would be members of a campaign founded on it."""
+    return int(founding_rows(campaign, pool, links, accounts, tails=tails).size)
 
 
 def review(campaign: Campaign, rows: I64, accounts: AccountTable, tails: Tails, *, now_ms: int) -> I64:
@@ -345,26 +392,3 @@ def _eligible(campaign: Campaign, rows: I64, hits: I64, accounts: AccountTable, 
         if campaign.single_turn:
             joins &= 2 * stats[rows, A.SINGLE] >= stats[rows, A.TURN_KNOWN]
     return joins
-
-
-def absorb(campaign: Campaign, other: Campaign, links: LinkTable, accounts: AccountTable) -> None:
-    """Take over another campaign's core and members: both turned out to be the same accounts."""
-    campaign.core |= dict(list(other.core.items())[: CORE_MAX - len(campaign.core)])
-    campaign.programs += [p for p in other.programs if p not in campaign.programs]
-    campaign.single_turn &= other.single_turn
-    campaign.no_tools &= other.no_tools
-    campaign.contains |= other.contains
-    campaign.first_ms = min(campaign.first_ms, other.first_ms)
-    campaign.last_ms = max(campaign.last_ms, other.last_ms)
-    campaign.requests += other.requests
-    campaign.output_tokens += other.output_tokens
-    campaign.reasoning_tokens += other.reasoning_tokens
-    campaign.cost_micro_usd += other.cost_micro_usd
-    campaign.members |= other.members
-    links.pools[links.pools[:, P.CAMPAIGN] == other.number, P.CAMPAIGN] = campaign.number
-    # What has a profile keeps it: the program alone would take innocents with it.
-    campaign.no_system = campaign.no_system if campaign.profile else other.no_system
-    campaign.profile = campaign.profile or other.profile
-    stats = accounts.stats[: accounts.index.used]
-    for column in (A.CAMPAIGN, A.HIT_OF):
-        stats[stats[:, column] == other.number, column] = campaign.number

@@ -14,18 +14,18 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from detector import alerts, campaigns, decision, desk, publishing, records
+from detector import alerts, campaigns, decision, desk, life, publishing
 from detector.accounts import A, AccountTable
 from detector.alerts import Issuer
 from detector.campaigns import Campaign
 from detector.config import Settings, config_hash
 from detector.decision import Cause, Circumstances, Key, Tombstone
-from detector.desk import Desk, Waiting
+from detector.desk import Desk
 from detector.discovery import Accused
-from detector.frames import ID, IDS, LINKS_FIRST, NUM, Entry
+from detector.frames import NUM
 from detector.link_columns import FOUNDING_KINDS, KINDS, PROGRAM_KINDS, P
 from detector.links import LinkTable
-from detector.operators import Command, Control
+from detector.operators import Control
 from detector.panes import NEVER, Pane
 from detector.policy import Freshness
 from detector.population import Population
@@ -38,7 +38,6 @@ U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
 Output = Alert | Decision | Tombstone | Control
-LINK_COLUMNS = np.arange(LINKS_FIRST, IDS)
 RECENT_ROWS_MAX = 1_024
 # A member that policy spares is held against policy again after this time.
 SPARED_MS = 600_000
@@ -105,12 +104,16 @@ class Cases:
     def match(self, pane: Pane, account_rows: I64, link_rows: I64) -> None:
         """Match a pane's rows to campaigns; new members are acted on at once, leases of active ones renewed."""
         numbers = np.zeros(len(pane.order), np.int64)
-        if not self.campaigns or campaigns.match(link_rows, self.links.stats, self.links.pools, numbers) == 0:
+        if not self.campaigns:
             return
-        for number in np.unique(numbers[numbers > 0]).tolist():
+        tables = (self.links.stats, self.links.pools, account_rows, self.accounts.stats)
+        if campaigns.match(link_rows, *tables, numbers) == 0:
+            return
+        for number in np.unique(np.abs(numbers[numbers != 0])).tolist():
             campaign = self.campaigns[number]
             if campaign.closed:  # resolved: its accounts stay with it while they act
-                campaign.last_ms = max(campaign.last_ms, int(pane.numbers[numbers == number, NUM.TIME].max()))
+                times = pane.numbers[numbers == number, NUM.TIME]
+                campaign.last_ms = max(campaign.last_ms, int(times.max(initial=campaign.last_ms)))
                 continue
             joined, due = campaigns.follow(campaign, pane, numbers, account_rows, self.accounts, now_ms=pane.end_ms)
             if joined.size:
@@ -135,19 +138,20 @@ class Cases:
         judged = accused.judged
         homes = campaigns.homes_of(accused.pool, self.links, self.accounts)
         home = self.campaigns.get(int(p[P.CAMPAIGN]) or (homes[0] if homes else 0))
-        if home is None and kind in FOUNDING_KINDS and judged.cross_account:
+        if home is None and kind in FOUNDING_KINDS and judged.cross_account and not accused.kin:
             home = self._found(accused, end_ms)
-        if home is None:
+        if home is None or (accused.kin and not self._kin(accused, home)):
             return
         if kind in PROGRAM_KINDS and not home.profile:
             return
         if home.closed:
             self.links.pools[accused.pool, P.CAMPAIGN] = home.number
             return
-        for other in homes:
-            if other != home.number and not self.campaigns[other].closed:
-                home = self._merge(home, self.campaigns[other], end_ms)
-        home.contains |= judged.contains
+        if not accused.kin:
+            for other in homes:
+                if other != home.number and not self.campaigns[other].closed:
+                    home = self._merge(home, self.campaigns[other], end_ms)
+            home.contains |= judged.contains
         if judged.verdict.log_odds > home.verdict.log_odds:
             home.verdict, home.evidence = judged.verdict, judged.evidence
             home.signature_ids = tuple(e.signature for e in judged.evidence if e.counted and e.log_odds > 0)
@@ -157,9 +161,15 @@ class Cases:
         home.requests = max(home.requests, int(p[P.REQUESTS]))
         self.population.forget(self.accounts, joined)
         if home.revision == 0:
-            home.samples = self._samples(home)
+            home.samples = publishing.samples_of(home, self.recent)
             self.publish(home, end_ms)
         self.act(home, joined, end_ms)
+
+    def _kin(self, accused: Accused, home: Campaign) -> bool:
+        """Say whether a pool is likely a campaign's own, as its accounts are, and the evidence then suffices."""
+        verdict = accused.judged.verdict
+        prior = campaigns.kinship(accused.pool, home.number, self.links, self.accounts)
+        return accused.judged.cross_account and verdict.log_odds - verdict.prior + prior >= verdict.threshold
 
     def _found(self, accused: Accused, end_ms: int) -> Campaign | None:
         """Open a campaign on a pool, unless too few accounts of it would be members."""
@@ -188,7 +198,7 @@ class Cases:
     def _merge(self, one: Campaign, two: Campaign, end_ms: int) -> Campaign:
         """Make two campaigns one, under the older number; the other's alert says where it went."""
         stays, goes = (one, two) if one.number < two.number else (two, one)
-        campaigns.absorb(stays, goes, self.links, self.accounts)
+        life.absorb(stays, goes, self.links, self.accounts)
         goes.closed = "merged"
         if goes.revision > 0:
             self.publish(goes, end_ms, absorbed_by=alerts.alert_id(stays))
@@ -198,20 +208,6 @@ class Cases:
         self.desk.lifted = {key: stays.id if held == goes.id else held for key, held in lifted.items()}
         self.desk.approvals.pop(goes.id, None)
         return stays
-
-    def _samples(self, campaign: Campaign) -> list[tuple[str, int, str]]:
-        """Name recent events that carry the campaign's links."""
-        core = np.array(list(campaign.core), np.uint64)
-        samples: list[tuple[str, int, str]] = []
-        for pane in reversed(self.recent.panes):
-            hits = np.flatnonzero(np.isin(pane.ids[:, LINK_COLUMNS], core).any(axis=1))
-            names = pane.names_of
-            for row in reversed(hits.tolist()):
-                account = names(pane.ids[row : row + 1, ID.ACCOUNT], np.array([row]))[0] or b""
-                samples.append((pane.event_id(row), int(pane.numbers[row, 0]), account.decode()))
-                if len(samples) >= SAMPLES_MAX:
-                    return samples
-        return samples
 
     # --- leases ----------------------------------------------------------------
 
@@ -342,7 +338,7 @@ class Cases:
     def update_alerts(self, end_ms: int, *, final: bool) -> None:
         """Publish a new revision of every campaign that has news."""
         for _, campaign in sorted(self.campaigns.items()):
-            if publishing.has_news(campaign, self.settings.decision, now_ms=end_ms, final=final):
+            if publishing.has_news(self.outlet, campaign, self.settings.decision, now_ms=end_ms, final=final):
                 self.publish(campaign, end_ms)
 
     def _issuer(self) -> Issuer:
@@ -367,19 +363,9 @@ class Cases:
 
     def _schedule_approval(self, campaign: Campaign, now_ms: int) -> None:
         """Where a replay stands in for the operator: approve the campaign after a while."""
-        if self.desk.approve_after_ms < 0:
-            return
-        due_ms = now_ms + self.settings.lateness_ms + self.desk.approve_after_ms
-        command = Command(
-            command="approve",
-            tenant=self.tenant,
-            alert_id=alerts.alert_id(campaign),
-            by="approve-after",
-            reason="approved by the clock",
-            at=due_ms,
-        )
-        entry = Entry(due_ms, campaign.number, "command", 0, records.encode(command))
-        desk.wait(self.desk, Waiting(due_ms, "", campaign.number, entry))
+        if self.desk.approve_after_ms >= 0:
+            due_ms = now_ms + self.settings.lateness_ms + self.desk.approve_after_ms
+            desk.wait(self.desk, publishing.approval(campaign, tenant=self.tenant, due_ms=due_ms))
 
     def members_of(self, campaign: Campaign) -> list[Member]:
         """List a campaign's members by name."""

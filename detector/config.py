@@ -14,12 +14,8 @@ from typing import Any
 import msgspec
 
 from detector.hashing import content_digest
-from detector.records import DetectorError
+from detector.records import ConfigError
 from detector.vocabulary import Mode
-
-
-class ConfigError(DetectorError):
-    """A setting is unknown, mistyped or contradicts another."""
 
 
 class TableSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +43,8 @@ class VerdictSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     family_cap: float = 5.0
     threshold: float = 2.5
     families_min: int = 3
+    # Caps of single signatures, by id: what `calibrate` found benign logs to bear. Most are not capped.
+    log_odds_max: dict[str, float] = {}
 
 
 class DecisionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,6 +105,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ConfigError(f"tables.admission_cells={self.tables.admission_cells:_} must be a power of two")
         if self.tables.passed_max < 1 or self.tables.passed_max & (self.tables.passed_max - 1):
             raise ConfigError(f"tables.passed_max={self.tables.passed_max:_} must be a power of two")
+        for name, cap in self.verdict.log_odds_max.items():
+            if not cap >= 0:
+                raise ConfigError(f"verdict.log_odds_max.{name}={cap} must not be negative")
         _check_decision(self.decision)
 
 
@@ -175,7 +176,7 @@ def parse(text: str, *, overrides: tuple[str, ...] = ()) -> Settings:
             node[leaf] = parsed
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"settings are not TOML: {error}") from error
-    for table in ("kafka", "http"):  # what the live workers read themselves changes no outcome
+    for table in ("kafka", "http", "sinks"):  # what the live workers read themselves changes no outcome
         tree.pop(table, None)
     return settings_from(tree)
 

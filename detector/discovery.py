@@ -51,11 +51,20 @@ def ask(signature: Signature, judge: Callable[[Any], Answer], view: Any) -> Answ
     return judge(view)
 
 
+# Told the judged pools (rows of the table), every signature's answer about them, and the time: a replay may keep them.
+Note = Callable[[I64, list[tuple[Signature, Answer]], int], None]
+
+
+def unnoted(pools: I64, answers: list[tuple[Signature, Answer]], now_ms: int) -> None:
+    """Keep nothing."""
+
+
 class Accused(NamedTuple):
-    """A pool whose verdict reaches the threshold."""
+    """A pool whose verdict reaches the threshold, or would if it were known to be likely (`kin`)."""
 
     pool: int
     judged: Judged
+    kin: bool = False
 
 
 def judge_accounts(
@@ -96,6 +105,12 @@ def _answers(view: LinkView, active: frozenset[str], ask: Ask) -> list[tuple[Sig
     return answers + [(s, ask(s, partial(pooled, s), view)) for s in ACCOUNT_SIGNATURES if s.id in active]
 
 
+def _capped(answers: list[tuple[Signature, Answer]], settings: Settings) -> list[tuple[Signature, Answer]]:
+    """Hold the answers of signatures that have a cap of their own under it."""
+    caps = settings.verdict.log_odds_max
+    return [(s, a._replace(log_odds=np.minimum(a.log_odds, caps[s.id])) if s.id in caps else a) for s, a in answers]
+
+
 def _totals(answers: list[tuple[Signature, Answer]], rows: int, settings: Settings) -> tuple[F64, I64]:
     """Add the best item of each family per row, shadow ones aside; count the families that accuse."""
     total, families = np.full(rows, settings.verdict.prior), np.zeros(rows, np.int64)
@@ -109,6 +124,14 @@ def _totals(answers: list[tuple[Signature, Answer]], rows: int, settings: Settin
         total += best
         families += best > 0
     return np.round(total, 6), families
+
+
+def score_pools(
+    view: LinkView, active: frozenset[str], settings: Settings
+) -> tuple[list[tuple[Signature, Answer]], F64, I64]:
+    """What the signatures say of pools, their log odds and accusing families: to be looked at, nothing follows."""
+    answers = _answers(view, active, ask)
+    return answers, *_totals(answers, view.requests.size, settings)
 
 
 def items_at(answers: list[tuple[Signature, Answer]], row: int) -> list[tuple[Signature, float, dict[str, Fact]]]:
@@ -125,9 +148,15 @@ def judge_pools(
     settings: Settings,
     *,
     now_ms: int,
+    related: bool = False,
     ask: Ask = ask,
+    note: Note = unnoted,
 ) -> list[Accused]:
-    """Judge the touched pools that grew; returns the accused ones, strongest first, ties by key."""
+    """Judge the touched pools that grew; returns the accused ones, strongest first, ties by key.
+
+    With `related` also pools of text that no campaign holds and that only the prior acquits: they may be a
+    known campaign's.
+    """
     pools = links.take_touched()
     requests, judged = links.pools[pools, P.REQUESTS], links.pools[pools, P.JUDGED]
     held = links.pools[pools, P.CAMPAIGN] > 0
@@ -139,9 +168,16 @@ def judge_pools(
     links.pools[pools, P.JUDGED] = links.pools[pools, P.REQUESTS]
     view = link_view(links, pools, accounts, population, tails, now_ms=now_ms)
     answers = _answers(view, active, ask)
+    note(pools, answers, now_ms)
+    answers = _capped(answers, settings)
     total, families = _totals(answers, pools.size, settings)
-    hot = np.flatnonzero((total >= settings.verdict.threshold) & (families >= settings.verdict.families_min))
-    accused = [Accused(int(pools[i]), weigh(items_at(answers, i), settings.verdict)) for i in hot.tolist()]
+    reaches, varied = total >= settings.verdict.threshold, families >= settings.verdict.families_min
+    likely = related & view.is_text & ~reaches & (links.pools[pools, P.CAMPAIGN] == 0)
+    likely &= total - settings.verdict.prior >= settings.verdict.threshold
+    hot = np.flatnonzero((reaches | likely) & varied)
+    accused = [
+        Accused(int(pools[i]), weigh(items_at(answers, i), settings.verdict), not reaches[i]) for i in hot.tolist()
+    ]
     keys = links.index.keys[links.pools[pools[hot], P.LINK]].tolist() if hot.size else []
     order = sorted(range(len(accused)), key=lambda i: (-accused[i].judged.verdict.log_odds, keys[i]))
     return [accused[i] for i in order]

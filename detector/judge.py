@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from detector import campaigns, decision, desk, discovery, orders
 from detector.accounts import A, AccountTable
-from detector.cases import LINK_COLUMNS, Cases, Output
+from detector.cases import Cases, Output
 from detector.config import Settings, config_hash, fixed
 from detector.frames import COVERED_FIELDS, ID, LINKS_FIRST, NUM, Flag, Frame, OperatorFrame
 from detector.links import LinkTable
@@ -22,6 +22,7 @@ from detector.models import PopulationModel
 from detector.panes import NEVER, Pane, PaneBuffer, Refused
 from detector.passing import Passed
 from detector.population import Population
+from detector.publishing import LINK_COLUMNS
 from detector.records import Coverage, Member, SignatureOff
 from detector.spill import Store
 from detector.tails import Tails
@@ -67,6 +68,7 @@ class Judge:
             coverage=lambda: self.coverage()[1],
         )
         self.ask = discovery.ask  # the shell may measure around signatures
+        self.note = discovery.unnoted  # and keep what they answered
         self.present = 0  # bits of COVERED_FIELDS seen so far
         self.events = 0
         self.first_ms, self.last_ms = -NEVER, NEVER
@@ -251,7 +253,9 @@ class Judge:
             active,
             self.settings,
             now_ms=end_ms,
+            related=bool(self.cases.campaigns),
             ask=self.ask,
+            note=self.note,
         ):
             self.cases.accuse(accused, end_ms)
         self.cases.close_idle(end_ms)

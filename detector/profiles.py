@@ -48,7 +48,7 @@ def scores(profile: list[list[int]], ranks: I64) -> I64:
 
 def fits(profile: list[list[int]], tails: Tails, accounts: AccountTable, rows: I64) -> Bools:
     """Say of account rows whether they behave as the core of the profile does."""
-    ranks, judged, _ = tails.rank(accounts, rows)
+    ranks, judged = tails.rank(accounts, rows)
     return judged & (scores(profile, ranks) >= MEMBER)
 
 
@@ -56,7 +56,7 @@ def core_of(tails: Tails, accounts: AccountTable, rows: I64, evidence: tuple[Evi
     """Pick those of a pool's accounts that fire at least half of what accuses the pool; returns rows and ranks."""
     accusing = {e.signature for e in evidence if e.counted and e.log_odds > 0}
     bits = sum(1 << bit for bit, signature in enumerate(ACCOUNT_SIGNATURES) if signature.id in accusing)
-    ranks, judged, _ = tails.rank(accounts, rows)
+    ranks, judged = tails.rank(accounts, rows)
     core = judged & (2 * np.bitwise_count(accounts.stats[rows, A.FIRED] & bits) >= bits.bit_count())
     return rows[core], ranks[core]
 

@@ -3,7 +3,8 @@
 Purpose: decide whether a campaign has news worth a revision, hold back what comes too
 fast, and say operational things once an hour.
 Invariants: a function of campaigns and event time; a suppressed alert is written all the
-same, with that status, and decisions are never held back.
+same, with that status, and decisions are never held back. What was suppressed stays so until an
+hour has room for it, and then opens, or until it ends.
 Limits: hours are those of event time (tumbling).
 Source: the operators' noise rules: an update on doubled size, on a change of severity, or
 every `update_interval_ms`; a bound on alerts opened per hour.
@@ -12,15 +13,21 @@ every `update_interval_ms`; a bound on alerts opened per hour.
 import msgspec
 import numpy as np
 
-from detector import alerts
+from detector import alerts, records
 from detector.alerts import Issuer
 from detector.campaigns import Campaign
 from detector.config import DecisionSettings
+from detector.desk import Waiting
+from detector.frames import ID, IDS, LINKS_FIRST, Entry
 from detector.link_columns import L
 from detector.links import LinkTable
+from detector.operators import Command
 from detector.policy import HOUR_MS
-from detector.records import Alert
+from detector.recent import Recent
+from detector.records import SAMPLES_MAX, Alert
 from detector.sketches import bottom_k
+
+LINK_COLUMNS = np.arange(LINKS_FIRST, IDS)
 
 
 class Outlet(msgspec.Struct):
@@ -31,8 +38,10 @@ class Outlet(msgspec.Struct):
     warned: dict[str, int] = {}  # operational alerts, by id: their hour
 
 
-def has_news(campaign: Campaign, settings: DecisionSettings, *, now_ms: int, final: bool) -> bool:
-    """Say whether a campaign grew twofold, got worse, or has news that is a while old."""
+def has_news(outlet: Outlet, campaign: Campaign, settings: DecisionSettings, *, now_ms: int, final: bool) -> bool:
+    """Say whether a campaign grew twofold, got worse, has news that is a while old, or may be heard at last."""
+    if campaign.hushed and not campaign.closed and _room(outlet, settings, now_ms=now_ms):
+        return True
     # Members may join by what they did before, so that their number grows without new requests.
     said, now = (campaign.alerted_requests, campaign.alerted_accounts), (campaign.requests, len(campaign.members))
     if campaign.revision == 0 or campaign.closed or said == now:
@@ -40,6 +49,12 @@ def has_news(campaign: Campaign, settings: DecisionSettings, *, now_ms: int, fin
     grown = campaign.requests >= 2 * campaign.alerted_requests
     due = now_ms - campaign.alerted_ms >= settings.update_interval_ms
     return grown or due or final or campaign.severity != alerts.severity_of(campaign)
+
+
+def _room(outlet: Outlet, settings: DecisionSettings, *, now_ms: int) -> bool:
+    """Say whether one more alert may open in this hour."""
+    opened = outlet.opened if now_ms // HOUR_MS == outlet.hour else 0
+    return opened < settings.alerts_per_hour_max
 
 
 def storms(outlet: Outlet, settings: DecisionSettings, *, now_ms: int) -> bool:
@@ -73,8 +88,9 @@ def revision(
 ) -> list[Alert]:
     """Write a campaign's next revision, with the storm's own alert before it where it is one too many."""
     opens = campaign.revision == 0
-    storm = opens and storms(outlet, issuer.settings.decision, now_ms=now_ms)
-    said = once(outlet, alerts.storm_alert(issuer, now_ms=now_ms)) if storm else []
+    unheard = (opens or campaign.hushed) and not campaign.closed
+    campaign.hushed = unheard and storms(outlet, issuer.settings.decision, now_ms=now_ms)
+    said = once(outlet, alerts.storm_alert(issuer, now_ms=now_ms)) if campaign.hushed and opens else []
     said.append(
         alerts.campaign_alert(
             campaign,
@@ -82,7 +98,7 @@ def revision(
             link_sizes=link_sizes(campaign, links),
             decision_ids=decision_ids,
             absorbed_by=absorbed_by,
-            suppressed=storm,
+            suppressed=campaign.hushed,
         )
     )
     campaign.revision += 1
@@ -90,6 +106,33 @@ def revision(
     campaign.alerted_accounts = len(campaign.members)
     campaign.severity = alerts.severity_of(campaign)
     return said
+
+
+def samples_of(campaign: Campaign, recent: Recent) -> list[tuple[str, int, str]]:
+    """Name recent events that carry the campaign's links, the latest first."""
+    core = np.array(list(campaign.core), np.uint64)
+    samples: list[tuple[str, int, str]] = []
+    for pane in reversed(recent.panes):
+        hits = np.flatnonzero(np.isin(pane.ids[:, LINK_COLUMNS], core).any(axis=1))
+        for row in reversed(hits.tolist()):
+            account = pane.names_of(pane.ids[row : row + 1, ID.ACCOUNT], np.array([row]))[0] or b""
+            samples.append((pane.event_id(row), int(pane.numbers[row, 0]), account.decode()))
+            if len(samples) >= SAMPLES_MAX:
+                return samples
+    return samples
+
+
+def approval(campaign: Campaign, *, tenant: str, due_ms: int) -> Waiting:
+    """The command that approves a campaign at a time: a replay's stand-in for the operator."""
+    command = Command(
+        command="approve",
+        tenant=tenant,
+        alert_id=alerts.alert_id(campaign),
+        by="approve-after",
+        reason="approved by the clock",
+        at=due_ms,
+    )
+    return Waiting(due_ms, "", campaign.number, Entry(due_ms, campaign.number, "command", 0, records.encode(command)))
 
 
 def link_sizes(campaign: Campaign, links: LinkTable) -> dict[int, tuple[int, int]]:

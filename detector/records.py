@@ -1,16 +1,13 @@
 """The records at the program's borders, and how they become bytes.
 
-Purpose: `alert.v1`, `decision.v1` and the lines of members.jsonl and rejects.jsonl, as
-frozen keyword-only structs whose fields carry the contract's names in the contract's
-order; `encode` and `decode` are the only way in and out, for the operators' records too.
-Invariants: equal records give equal bytes. Keys stand in the order of the fields,
-names of facts sorted; floats are rounded to 6 decimals; a field that is None is left
-out, `confidence` aside, where null is a statement ("not calibrated"). Inside, every
-time (the fields named in `TIME_FIELDS`) is int64 epoch milliseconds, UTC; it is written
-as RFC 3339 UTC with three decimals and `Z`, and read as that, with any offset, or as
-epoch milliseconds. Unknown fields are ignored on input.
-Limits: bounds on lengths stand in the schemas and are checked on input only; the code
-that builds a record keeps them. Years 1 to 9999.
+Purpose: `alert.v1`, `decision.v1` and the lines of members.jsonl and rejects.jsonl, as frozen
+keyword-only structs whose fields carry the contract's names in the contract's order; `encode`
+and `decode` are the only way in and out, for the operators' records too.
+Invariants: equal records give equal bytes. Keys stand in the order of the fields, names of facts
+sorted; floats are rounded to 6 decimals; a field that is None is left out, `confidence` aside,
+where null is a statement ("not calibrated"). Inside, every time (`TIME_FIELDS`) is int64 epoch ms;
+it is written as RFC 3339 UTC with three decimals, read with any offset or as epoch ms.
+Limits: unknown fields are ignored, lengths checked on input only. Years 1 to 9999.
 Source: RFC 3339; JSON Schema 2020-12 in `schemas/`, held against these structs by test.
 """
 
@@ -57,6 +54,10 @@ Count = Annotated[int, Meta(ge=0)]
 
 class DetectorError(Exception):
     """What the program raises on purpose: DetectorError > ConfigError | SnapshotError | SchemaError."""
+
+
+class ConfigError(DetectorError):
+    """A setting is unknown, mistyped or contradicts another."""
 
 
 class SchemaError(DetectorError, ValueError):
@@ -206,6 +207,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     detected_at: int
     evidence: tuple[Evidence, ...] = ()
     verdict: Verdict | None = None
+    innocent_twins: dict[str, str] = {}  # by signature that accuses: whom it might wrong
     samples: Annotated[tuple[Sample, ...], Meta(max_length=SAMPLES_MAX)] = ()
     damage: Damage | None = None
     attack: tuple[Attack, ...] = (EXTRACT_MODEL,)

@@ -1,9 +1,7 @@
 """Tails: how far an account lies from accounts with as many requests, the accused left out.
 
 Purpose: every 10 minutes of event time keep a reference of innocent accounts, and say of any
-account which share of them lies at least as far out, statistic by statistic and for the
-conjunction of three parts: what is sent (lengths alike, no conversational marks), what is
-taken (output to input, one request per conversation), and the pace of the runs.
+account which share of them lies at least as far out, statistic by statistic.
 Invariants: the reference is a function of the tables alone: the accounts with the smallest
 keys, at most `FEW` of any client program, system prompt, organisation or prefix, so that
 neither an application nor a campaign is its own yardstick. All that is kept is integers.
@@ -11,7 +9,7 @@ Ranks count an account among its reference, so that they are never 0: with 99 ot
 is below 1 %.
 Limits: `REFERENCE_MAX` accounts; a stratum (octave of requests) is compared with its
 neighbours too, and judges nobody while these are fewer than `STRATUM_MIN`.
-Source: empirical tails; conjunctions at 2 % carried bare replay in our trials.
+Source: empirical tails.
 """
 
 import numba
@@ -29,10 +27,11 @@ Bools = npt.NDArray[np.bool_]
 REFRESH_MS = 600_000
 STRATA = 9  # octaves of requests; from 256 on a statistic is known well enough, and accounts are few
 REFERENCE_MAX = 4_096
-FEW = 1
+# One of each program would leave an eighth of the accounts, half of them without a program; of three, an application is
+# still no yardstick, and every stratum has its thirty within hours.
+FEW = 3
 STRATUM_MIN = 30
 REQUESTS_MIN = 8
-CONJUNCTION = 0.02
 POINTS = 256  # quantiles kept per stratum and statistic
 BINS = 8  # of ranks, for profiles
 
@@ -51,11 +50,8 @@ STATISTICS = (
 )
 (_ALIKE, _MARKS, _RATIO, _SINGLES, _RUNS, _GAPS, _ANSWERS, _INPUT, OUTPUT, _VERBS) = range(10)
 COUNT = len(STATISTICS)
-SENT, TAKEN, PACED = COUNT, COUNT + 1, COUNT + 2  # columns of the parts, behind the statistics
-COLUMNS = COUNT + 3
-JOINT = COLUMNS  # of a ranked row: the conjunction, the largest rank of the three parts
 UNKNOWN = np.iinfo(np.int64).min
-ONE = 1 << 16  # a rank of one, and a natural unit of the parts' sums
+ONE = 1 << 16  # a rank of one
 _RUN_GAPS_MIN = 4
 (
     _REQUESTS, _LOG_IN, _LOG_IN_SQ, _LOG_OUT, _LOG_OUT_SQ, _LOG_GAP, _LOG_GAP_SQ, _RUN_GAPS, _LOG_RUN, _LOG_RUN_SQ,
@@ -76,8 +72,7 @@ class Tails:
         """Start without a reference: nobody is judged."""
         self.refreshed_ms = 0
         self.sizes: I64 = np.zeros(STRATA, np.int64)
-        self.points: I64 = np.zeros((STRATA, COLUMNS, POINTS), np.int64)
-        self.limits: I64 = np.zeros(STRATA, np.int64)  # the conjunction's rank that 2 % of the reference reach
+        self.points: I64 = np.zeros((STRATA, COUNT, POINTS), np.int64)
         self.fired: I64 = np.zeros(2 * JUDGED_BIT, np.int64)  # of the reference: accounts that fire, that were judged
         self.bins: I64 = np.zeros((COUNT, BINS), np.int64)  # the reference by rank
 
@@ -90,27 +85,21 @@ class Tails:
         values, strata = _values(accounts.stats, rows), _strata(accounts.stats[rows, A.REQUESTS])
         self.sizes[:] = 0
         self.points[:] = 0
-        self.limits[:] = 0
-        self._learn(values, strata, columns=range(COUNT))
+        self._learn(values, strata)
         ranks = self._ranked(values, strata)
-        self._learn(ranks, strata, columns=range(COUNT, COLUMNS))
-        ranks = self._ranked(values, strata)
-        for s in np.flatnonzero(self.sizes >= STRATUM_MIN).tolist():
-            near = np.abs(strata - s) <= 1
-            self.limits[s] = int(np.quantile(ranks[near, JOINT], CONJUNCTION, method="lower"))
         known = self.sizes[strata] >= STRATUM_MIN
         self.fired[:] = ((accounts.stats[rows, A.FIRED, None] >> np.arange(2 * JUDGED_BIT)) & 1).sum(axis=0)
         for column in range(COUNT):
             self.bins[column] = np.bincount(bins_of(ranks[known, column]), minlength=BINS)
 
-    def _learn(self, values: I64, strata: I64, *, columns: range) -> None:
-        """Keep the quantiles of some columns, each stratum with its neighbours."""
+    def _learn(self, values: I64, strata: I64) -> None:
+        """Keep the quantiles of the statistics, each stratum with its neighbours."""
         for s in range(STRATA):
             near = np.abs(strata - s) <= 1
             self.sizes[s] = int(near.sum())
             if self.sizes[s] < STRATUM_MIN:
                 continue
-            for column in columns:
+            for column in range(COUNT):
                 held = np.sort(values[near, column])
                 held = held[held != UNKNOWN]
                 if held.size:
@@ -118,7 +107,7 @@ class Tails:
                     self.points[s, column] = held[at]
 
     def _ranked(self, values: I64, strata: I64) -> I64:
-        out = np.full((strata.size, COLUMNS + 1), ONE, np.int64)
+        out = np.full((strata.size, COUNT), ONE, np.int64)
         _rank(values, strata, self.sizes, self.points, out)
         return out
 
@@ -128,20 +117,19 @@ class Tails:
         limits = self.points[strata, column, int((1.0 - share) * POINTS)] / 1_024.0
         return np.where(self.sizes[strata] >= STRATUM_MIN, limits, np.inf)
 
-    def conjunction_limit(self, requests: I64) -> F64:
-        """The rank that the conjunction must reach among accounts with as many requests."""
-        return self.limits[_strata(requests)] / ONE
+    def taken_limits(self, *, share: float) -> I64:
+        """Output to input that so small a share of the reference exceeds: int64[STRATA] in 1/1024 octaves."""
+        return np.where(self.sizes >= STRATUM_MIN, self.points[:, _RATIO, int((1.0 - share) * POINTS)], UNKNOWN)
 
-    def rank(self, accounts: AccountTable, rows: I64) -> tuple[I64, Bools, Bools]:
+    def rank(self, accounts: AccountTable, rows: I64) -> tuple[I64, Bools]:
         """Hold account rows against the reference.
 
-        Returns ranks (int64 in 1/65536, (rows, COLUMNS + 1): statistics, parts, conjunction),
-        whether each row could be judged, and whether its conjunction fires.
+        Returns ranks (int64 in 1/65536, (rows, COUNT)) and whether each row could be judged.
         """
         strata = _strata(accounts.stats[rows, A.REQUESTS])
         ranks = self._ranked(_values(accounts.stats, rows), strata)
         judged = (self.sizes[strata] >= STRATUM_MIN) & (accounts.stats[rows, A.REQUESTS] >= REQUESTS_MIN)
-        return ranks, judged, judged & (ranks[:, JOINT] <= self.limits[strata])
+        return ranks, judged
 
 
 def bins_of(ranks: I64) -> I64:
@@ -181,7 +169,7 @@ def _few(values: I64) -> Bools:
 
 
 def _values(stats: I64, rows: I64) -> I64:
-    out = np.full((rows.size, COLUMNS), UNKNOWN, np.int64)
+    out = np.full((rows.size, COUNT), UNKNOWN, np.int64)
     _measure(stats, rows, out)
     return out
 
@@ -230,11 +218,6 @@ def _rank_of(value, points, size):  # type: ignore[no-untyped-def]
     return np.int64(np.rint(ONE * (share * size + 1.0) / (size + 1.0)))
 
 
-@kernel
-def _weight(rank):  # type: ignore[no-untyped-def]
-    return np.int64(np.rint(-1024.0 * np.log(rank / ONE)))
-
-
 @numba.njit(cache=True)
 def _rank(values, strata, sizes, points, out):  # type: ignore[no-untyped-def]
     for i in range(strata.size):
@@ -243,13 +226,3 @@ def _rank(values, strata, sizes, points, out):  # type: ignore[no-untyped-def]
             continue
         for c in range(COUNT):
             out[i, c] = _rank_of(values[i, c], points[s, c], sizes[s])
-        # Within a part ranks are multiplied (Fisher), and the product is ranked again.
-        out[i, SENT] = _weight(out[i, _ALIKE]) + _weight(out[i, _MARKS])
-        out[i, TAKEN] = _weight(out[i, _RATIO]) + _weight(out[i, _SINGLES])
-        out[i, PACED] = _weight(out[i, _RUNS])
-        if points[s, SENT, POINTS - 1] == 0:
-            continue
-        out[i, SENT] = _rank_of(out[i, SENT], points[s, SENT], sizes[s])
-        out[i, TAKEN] = _rank_of(out[i, TAKEN], points[s, TAKEN], sizes[s])
-        out[i, PACED] = _rank_of(out[i, PACED], points[s, PACED], sizes[s])
-        out[i, JOINT] = max(out[i, SENT], out[i, TAKEN], out[i, PACED])

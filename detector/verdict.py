@@ -52,9 +52,9 @@ def _at(column: npt.ArrayLike | None, row: int) -> float | None:
 
 
 def facts_at(answer: Answer, row: int) -> dict[str, Fact]:
-    """Take one row's facts out of an answer's columns, rounded."""
+    """Take one row's facts out of an answer's columns, rounded, in the order in which they are written."""
     facts = {}
-    for name, column in answer.facts.items():
+    for name, column in sorted(answer.facts.items()):
         value = _at(column.value, row)
         if value is not None:
             facts[name] = Fact(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from detector.accounts import A, AccountTable
 from detector.index import find
+from detector.likeness import likeness
 from detector.link_columns import KINDS, PASSED_KINDS, POOL_K, PROGRAM_KINDS, TEXT_KINDS, P
 from detector.links import LinkTable
 from detector.population import JUDGED_BIT, MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Population
@@ -22,7 +23,7 @@ from detector.signatures.registry import ACCOUNT_SIGNATURES
 from detector.sketches import bottom_k, hyperloglog
 from detector.sketches.columns import floor_log2, kernel
 from detector.sketches.prefetch import LINE_BYTES, prefetch
-from detector.tails import ONE, OUTPUT, PACED, SENT, TAKEN, Tails
+from detector.tails import OUTPUT, Tails
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -69,11 +70,6 @@ def account_view(table: AccountTable, rows: I64, population: Population, tails: 
     age = np.where(s[:, A.CREATED] >= 0, s[:, A.FIRST] - s[:, A.CREATED], np.nan)
     score = s[:, A.MODEL_SCORE]
     known = max(population.elicitation_known, 1)
-    ranks, judged, conjunct = tails.rank(table, rows)
-
-    def rank(column: int) -> F64:
-        return np.where(judged, ranks[:, column] / ONE, np.nan)
-
     return AccountView(
         requests=requests,
         span_ms=s[:, A.LAST] - s[:, A.FIRST],
@@ -104,11 +100,6 @@ def account_view(table: AccountTable, rows: I64, population: Population, tails: 
         returned=s[:, A.RETURNED],
         logprobs=s[:, A.LOGPROBS],
         tiny=s[:, A.TINY],
-        conjunction=np.where(judged, conjunct.astype(np.float64), np.nan),
-        sent_rank=rank(SENT),
-        taken_rank=rank(TAKEN),
-        paced_rank=rank(PACED),
-        conjunction_limit=tails.conjunction_limit(table.stats[rows, A.REQUESTS]),
     )
 
 
@@ -255,6 +246,17 @@ def _firing(
     return firing
 
 
+def _alike(links: LinkTable, pools: I64, accounts: AccountTable, tails: Tails) -> dict[str, F64]:
+    """Measure the likeness of members where no text is shared; unknown for other pools."""
+    asked = np.flatnonzero(np.isin(links.pools[pools, P.KIND], _PROGRAM_KINDS))
+    columns = likeness(links, pools[asked], accounts, tails)._asdict()
+    counts = {"compared", "taking", "taking_known"}
+    whole = {name: np.full(pools.size, 0.0 if name in counts else np.nan) for name in columns}
+    for name, column in columns.items():
+        whole[name][asked] = column
+    return whole
+
+
 def link_view(
     links: LinkTable, pools: I64, accounts: AccountTable, population: Population, tails: Tails, *, now_ms: int
 ) -> LinkView:
@@ -320,6 +322,7 @@ def link_view(
         tool_share=_share(p[:, P.TOOLS], p[:, P.TOOLS_KNOWN]),
         elicited_share=wilson_lower(p[:, P.ELICITED], p[:, P.ELICITATION_KNOWN]),
         output_log_mean=p[:, P.LOG_OUT] / np.maximum(p[:, P.REQUESTS], 1.0) / _OCTAVE,
+        **_alike(links, pools, accounts, tails),
         template_collision=summary[:, _COLLIDE],
         population=max(float(live.sum()), 1.0),
         fired=_firing(population, tails, fired, strata @ base, crowd.value / units),

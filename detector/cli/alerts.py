@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 
+from detector.cli.dossier import show_case
 from detector.cli.live import Bootstrap, Config, Prefix, connect, exits
 from detector.cli.orders import By, Reason, Verdict, now_ms, said, verdict_of
 from detector.cli.output import Output, chosen, write_one, write_rows, write_stream
@@ -69,12 +71,27 @@ def list_(
 @alerts.command()
 def show(
     alert_id: AlertId,
+    dossier: Annotated[bool, typer.Option("--dossier", help="its campaign in full: Markdown, or JSON by -o")] = False,
+    folder: Annotated[Path | None, typer.Option("--in", help="a replay's directory, for --dossier")] = None,
+    events: Annotated[list[str] | None, typer.Option(metavar="IN", help="the log, for --dossier's pathway")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="the log's fingerprint key, for --dossier")] = None,
     output: Output = None,
     config: Config = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
 ) -> None:
-    """Show the latest revision of one alert, every field of it."""
+    """Show the latest revision of one alert, every field of it; or its campaign's dossier."""
+    if dossier:
+        with exits():
+            show_case(
+                alert_id,
+                folder=folder,
+                events=events or [],
+                key_file=key_file,
+                connect=lambda: connect(config, bootstrap=bootstrap, prefix=prefix),
+                output=output,
+            )
+        return
     connection = connect(config, bootstrap=bootstrap, prefix=prefix)
     with exits():
         write_one(_row(views.find_alert(connection, alert_id)), chosen(output))

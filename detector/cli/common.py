@@ -13,8 +13,9 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from detector.config import ConfigError, Settings, parse
+from detector.config import Settings, parse
 from detector.hashing import DEVELOPMENT_KEY, KEY_BYTES
+from detector.records import ConfigError
 
 EXIT_GATE, EXIT_USAGE, EXIT_INPUT, EXIT_INFRASTRUCTURE = 1, 2, 3, 4
 EXIT_INTERRUPTED = 130  # as a shell reports a program that Ctrl-C ended

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from detector.cli.common import EXIT_INPUT, Output, duration_ms, fail, read_key
+from detector.pages.report import write_report
 from detector.records import SchemaError
 from detector.runtime.sources import InputError
 from detector.tuning.scoring import LabelsError, approved_run, score_run
@@ -34,10 +35,12 @@ def evaluate(
     after_ms = duration_ms(approve_after, option="--approve-after") if approve_after else None
     try:
         scores = score_run(folder, labels=labels, inputs=events or [], key=key)
+        write_report(folder)
         approved = None
         if after_ms is not None:
             again = approved_run(folder, inputs=events or [], key=key, approve_after_ms=after_ms)
             approved = score_run(again, labels=labels, inputs=events or [], key=key)
+            write_report(again)
     except (InputError, SchemaError, LabelsError) as wrong:
         raise fail(str(wrong), code=EXIT_INPUT) from wrong
     except OSError as wrong:

@@ -12,8 +12,7 @@ from aiokafka.errors import KafkaError
 from kafka.errors import KafkaError as KafkaPythonError
 
 from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_USAGE, fail
-from detector.config import ConfigError
-from detector.records import DetectorError, SchemaError
+from detector.records import ConfigError, DetectorError, SchemaError
 from detector.runtime.kafka.connection import Connection, connection_from
 from detector.runtime.kafka.reach import reach
 from detector.runtime.printing import printable

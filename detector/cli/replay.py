@@ -1,6 +1,5 @@
 """`stillwatch replay` and `stillwatch demo`."""
 
-import operator
 import re
 import sys
 from importlib.resources import as_file, files
@@ -27,8 +26,10 @@ from detector.cli.common import (
     read_settings,
     warn_development_key,
 )
+from detector.cli.gates import check_gate, gate_of
 from detector.cli.inputs import resolved
 from detector.cli.progress import ProgressLine
+from detector.pages.report import write_report
 from detector.records import SchemaError, parse_time
 from detector.runtime import replay as engine
 from detector.runtime.feed import ALWAYS
@@ -37,6 +38,7 @@ from detector.runtime.printing import clean
 from detector.runtime.sources import InputError
 from detector.runtime.summary import print_scores, print_summary
 from detector.runtime.verify import SHOWN_MAX, differences, read_alerts
+from detector.sinks.lines import AlertFormat
 from detector.tuning.scoring import LabelsError, read_labels, score_run
 
 
@@ -78,33 +80,8 @@ def _finish(result: Result, *, out: Path, output: Output, mode: str, fail_if: st
         raise fail(
             "an input is truncated or corrupt; what could be read was replayed (see rejects.jsonl)", code=EXIT_INPUT
         )
-    if fail_if is not None and _gate(fail_if, out):
-        raise fail(f"gate failed: {fail_if}", code=EXIT_GATE)
-
-
-def _gate_of(expression: str) -> tuple[str, str, float]:
-    """Read `name OP number`; anything else ends the program with 2."""
-    found = re.fullmatch(r"\s*([\w.]+)\s*(>=|<=|==|>|<)\s*(-?\d+(?:\.\d+)?)\s*", expression)
-    if found is None:
-        raise fail(
-            f"--fail-if {expression!r} must be a metric of metrics.json, one of > >= < <= == and a number",
-            code=EXIT_USAGE,
-        )
-    return found[1], found[2], float(found[3])
-
-
-def _gate(expression: str, out: Path) -> bool:
-    """Evaluate `name OP number` over metrics.json; `name` may be dotted."""
-    name, sign, bound = _gate_of(expression)
-    value = orjson.loads((out / "metrics.json").read_bytes())
-    for part in name.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    if not isinstance(value, int | float):
-        raise fail(f"--fail-if {expression!r}: metrics.json has no number {name!r}", code=EXIT_USAGE)
-    return _COMPARE[sign](value, bound)
-
-
-_COMPARE = {">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt}
+    if fail_if is not None:
+        check_gate(fail_if, orjson.loads((out / "metrics.json").read_bytes()), place="metrics.json")
 
 
 def _verify(result: Result, fired: Path) -> None:
@@ -160,6 +137,9 @@ def replay(
     operators: Annotated[Path | None, typer.Option(help="recorded operators' records, JSON lines")] = None,
     approve_after: Annotated[str | None, typer.Option(help="approve every campaign this long after, as 15m")] = None,
     verify_against: Annotated[Path | None, typer.Option(help="alerts that really fired: exit 1 if not equal")] = None,
+    alert_format: Annotated[
+        AlertFormat, typer.Option(help="also write the alerts in this format, beside alerts.jsonl")
+    ] = "native",
     set_: Annotated[list[str] | None, typer.Option("--set", help="override a setting: a.b=value")] = None,
     fail_if: Annotated[str | None, typer.Option(help="exit 1 if true, such as 'alerts>0'")] = None,
     output: Annotated[Output, typer.Option("-o", "--output", help="for people or for programs")] = Output.human,
@@ -171,7 +151,7 @@ def replay(
     inputs, opener = resolved(inputs, config=config, form=format_)
     _check_inputs(inputs, labels=labels, fired=verify_against, operators=operators)
     if fail_if is not None:
-        _gate_of(fail_if)
+        gate_of(fail_if)
     line = ProgressLine(shown=not no_progress)
     try:
         result = engine.replay(
@@ -185,6 +165,7 @@ def replay(
             window_ms=_window_ms(since, until),
             speed=_speed(speed),
             operators=operators,
+            alert_format=alert_format,
             approve_after_ms=duration_ms(approve_after, option="--approve-after") if approve_after else -1,
             progress=line,
             command=sys.argv[1:],
@@ -192,6 +173,7 @@ def replay(
         )
         if labels is not None and not result.interrupted:
             score_run(out, labels=labels, inputs=inputs, key=key, opener=opener)
+        write_report(out)
     except (InputError, LabelsError) as wrong:
         raise fail(str(wrong), code=EXIT_INPUT) from wrong
     except OSError as wrong:

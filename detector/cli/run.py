@@ -5,15 +5,17 @@ import logging
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_USAGE, KEY_VARIABLE, fail, read_key, read_settings
 from detector.cli.live import Bootstrap, Config, Prefix, Set, connect
-from detector.config import ConfigError
+from detector.records import ConfigError
 from detector.runtime import logs
 from detector.runtime.kafka import worker
 from detector.runtime.kafka.http import HttpSettings, http_settings_from, token_of
 from detector.runtime.logs import LogFormat
+from detector.sinks.lines import AlertFormat
 from detector.vocabulary import Mode
 
 log = logging.getLogger("stillwatch.worker")
@@ -29,6 +31,9 @@ def run(
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
     key_file: Annotated[Path | None, typer.Option(help="file with the fingerprint key, 64 hex digits")] = None,
+    alert_format: Annotated[
+        AlertFormat | None, typer.Option(help="what the alerts' topic carries (else the configuration's, else native)")
+    ] = None,
     http: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="probes, metrics and status; port 0: a free one; or off")
     ] = None,
@@ -47,6 +52,8 @@ def run(
     listening = _read_http(config, http)
     logs.begin(log_format, verbose=verbose)
     connection = connect(config, bootstrap=bootstrap, prefix=prefix)
+    if alert_format is not None:
+        connection = msgspec.structs.replace(connection, alert_format=alert_format)
     try:
         asyncio.run(worker.run(names, connection, settings, key=key, http=listening, from_beginning=from_beginning))
     except ConfigError as wrong:

@@ -2,7 +2,7 @@
 
 Purpose: give fingerprinting plain text, whatever shape the log keeps it in.
 Invariants: an explicit `prompt` or `system` wins over what the messages say; how
-messages become text is `fingerprint.messages_to_content`'s. A wrong shape is a fault,
+messages become text is `shim.messages_to_content`'s. A wrong shape is a fault,
 never an exception.
 Limits: one record, so at most 1 MiB of text.
 Source: the message shape that OpenAI, Anthropic and most gateways log.
@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from detector.fingerprint import Content, messages_to_content
+from detector.fingerprint import Content
+from detector.shim import messages_to_content
 
 
 class Part(TypedDict, total=False):

@@ -219,6 +219,10 @@ class LeaseTable:
         """How many keys are held."""
         return sum(len(rows) for rows in self._held.values())
 
+    def holds(self, scope: str) -> bool:
+        """Whether anything of a scope is held, ended or not."""
+        return bool(self._held.get(scope))
+
     def leases(self, *, now_ms: int) -> Iterator[Lease]:
         """Every lease in force, by scope, tenant and value: those that only observe too."""
         for scope in sorted(self._held):

@@ -21,7 +21,7 @@ is shared by a part of a pool only; one word swapped in every five words escapes
 Source: contract of `access.v1`; see the modules for theirs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,10 +34,8 @@ from detector.fingerprint.rows import ANCHORS, LANGUAGE, RUNS, STYLE, TEMPLATE, 
 from detector.fingerprint.scores import LANGUAGE_NAMES
 from detector.fingerprint.words import TEMPLATE_WORDS
 from detector.hashing import U8, U64, key_digest
+from detector.shim import VERSION
 
-FINGERPRINT_VERSION = "fp1"
-_SYSTEM_ROLES = ("system", "developer")
-_PARAGRAPH = "\n\n"
 _HEX_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 Mask = npt.NDArray[np.bool_]
@@ -54,10 +52,10 @@ class Content(NamedTuple):
 def fp_key_id(key: bytes) -> str:
     """Name the key and the algorithm's version: fingerprints compare within one id only.
 
-    >>> fp_key_id(bytes(32)).startswith(FINGERPRINT_VERSION + "-")
+    >>> fp_key_id(bytes(32)).startswith(VERSION + "-")
     True
     """
-    return f"{FINGERPRINT_VERSION}-{key_digest(key)}"
+    return f"{VERSION}-{key_digest(key)}"
 
 
 def _valid(column: pa.Array) -> Mask:
@@ -152,33 +150,3 @@ def fingerprint(content: Content, *, key: bytes) -> dict[str, pa.Array]:
         "elicitation": _elicitation(scores, asked | told),
         "fp_key_id": pa.repeat(pa.scalar(fp_key_id(key)), rows),
     }
-
-
-def _message_text(message: object) -> str | None:
-    """The text of a message: its string content, or its text parts joined as paragraphs."""
-    content = message.get("content") if isinstance(message, Mapping) else None
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, Sequence) or isinstance(content, bytes):
-        return None
-    texts = (part.get("text") if isinstance(part, Mapping) else part for part in content)
-    found = [text for text in texts if isinstance(text, str)]
-    return _PARAGRAPH.join(found) if found else None
-
-
-def messages_to_content(messages: Sequence[object]) -> tuple[str | None, str | None, int | None]:
-    """Chat messages as (system, prompt, turn_index): the last user message with text is the prompt.
-
-    System and developer messages together are the system prompt; parts without text (images,
-    tool results) and whatever is no message are passed over; turns count from 0.
-
-    >>> messages_to_content([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}])
-    ('Be brief.', 'Why?', 0)
-    >>> messages_to_content([{"role": "user", "content": [{"type": "image"}]}])
-    (None, None, None)
-    """
-    spoken = [(m.get("role"), _message_text(m)) for m in messages if isinstance(m, Mapping)]
-    systems = [text for role, text in spoken if role in _SYSTEM_ROLES and text is not None]
-    users = [text for role, text in spoken if role == "user" and text is not None]
-    system = _PARAGRAPH.join(systems) if systems else None
-    return (system, users[-1], len(users) - 1) if users else (system, None, None)

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.events import ELICITATION_KINDS, FIRST_TOKEN_CLASSES, STYLE_BITS
-from detector.fingerprint import lexicon
 from detector.fingerprint.words import HAN, HANGUL, KANA, NEWLINE, NUMERIC, PARAGRAPH_START, SCRIPT_NAMES, hash_words
 from detector.hashing import U64
+from detector.shim import lexicon
 
 I32 = npt.NDArray[np.int32]
 LANGUAGE_NAMES = SCRIPT_NAMES + lexicon.LANGUAGES
@@ -85,13 +85,7 @@ def _word_bits() -> dict[str, int]:
     for number, language in enumerate(lexicon.LANGUAGES):
         for word in lexicon.STOP_WORDS[language].split():
             bits[word] = bits.get(word, 0) | 1 << number | _STOP
-    for words, name in (
-        (lexicon.WH_WORDS, "wh-word"),
-        (lexicon.GREETINGS, "greeting"),
-        (lexicon.PRONOUNS, "pronoun"),
-        (lexicon.VERBS, "verb"),
-        (lexicon.OTHERS, "other"),
-    ):
+    for name, words in lexicon.FIRST_TOKENS:
         for word in words.split():
             if not bits.get(word, 0) >> _CLASS_SHIFT & _CLASS_MASK:
                 bits[word] = bits.get(word, 0) | (FIRST_TOKEN_CLASSES.index(name) + 1) << _CLASS_SHIFT

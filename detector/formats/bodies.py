@@ -15,9 +15,9 @@ of OpenTelemetry's generative AI conventions.
 from collections.abc import Iterator
 from typing import Any
 
-from detector.fingerprint import messages_to_content
 from detector.formats.layout import At, Reads, at, find, keys_of
 from detector.formats.values import flag, lenient, number, short, unpacked, whole
+from detector.shim import messages_to_content
 
 _ROLES = {"model": "assistant", "human": "user"}
 _REDACTED = frozenset({"redacted-by-litellm", "[REDACTED]"})

@@ -20,7 +20,7 @@ from detector.formats import AUTO
 from detector.records import Alert, Decision, DetectorError, Evidence, Member, SchemaError, decode, format_time
 from detector.runtime import lookup
 from detector.runtime.lookup import Link, Seen
-from detector.signatures.registry import BY_ID
+from detector.story import title_of, without
 from detector.tuning.scores import STRING_COLUMNS
 
 LINKS_SHOWN = 5
@@ -93,9 +93,8 @@ def _number(value: float | None) -> str:
 
 
 def _item(item: Evidence) -> Iterator[str]:
-    title = BY_ID[item.signature].title if item.signature in BY_ID else item.signature
     use = "counted" if item.counted else "not counted: its family has a stronger item"
-    yield f"  {item.family}: {title} [{item.signature}] {item.log_odds:+.2f} ({use})"
+    yield f"  {item.family}: {title_of(item.signature)} [{item.signature}] {item.log_odds:+.2f} ({use})"
     for name, fact in item.facts.items():
         bounds = (
             f" in [{_number(fact.lower)}, {_number(fact.upper)}]"
@@ -151,11 +150,18 @@ def _verdict(alert: Alert, families_min: int) -> Iterator[str]:
         "" if abs(total - verdict.log_odds) < 1e-6 else "  (DIFFERS from the verdict)"
     )
     yield "What would have cleared it:"
+    yield from (f"  {line}" for line in clearing(alert, families_min))
+
+
+def clearing(alert: Alert, families_min: int) -> Iterator[str]:
+    """Say what would have kept an alert with a verdict from being raised, a line each."""
+    verdict = alert.verdict
+    assert verdict is not None
     margin = verdict.log_odds - verdict.threshold
-    yield f"  evidence weaker by more than {margin:.2f} in all"
+    yield f"evidence weaker by more than {margin:.2f} in all"
     families = {e.family for e in alert.evidence if e.counted and e.log_odds > 0}
     spare = len(families) - families_min
-    yield f"  fewer than {families_min} families that accuse: {spare + 1} of {', '.join(sorted(families))} gone"
+    yield f"fewer than {families_min} families that accuse: {spare + 1} of {', '.join(sorted(families))} gone"
     for item in sorted(alert.evidence, key=lambda e: (-e.log_odds, e.signature)):
         if item.counted and item.log_odds > margin:
             conditions = ", ".join(
@@ -163,11 +169,9 @@ def _verdict(alert: Alert, families_min: int) -> Iterator[str]:
                 for name, fact in item.facts.items()
                 if fact.threshold is not None
             )
-            # Without it the next of its family counts, if there is one.
-            second = max((e.log_odds for e in alert.evidence if e.family == item.family and not e.counted), default=0.0)
-            left = verdict.log_odds - item.log_odds + second
+            left = without(alert, item)
             word = "cleared" if left < verdict.threshold else "not cleared, its family has another item"
-            yield f"  without {item.signature} ({conditions}): {left:.2f}, {word}"
+            yield f"without {item.signature} ({conditions}): {left:.2f}, {word}"
 
 
 def _campaign_links(run: Run) -> dict[str, dict[Link, int]]:

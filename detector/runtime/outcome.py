@@ -23,7 +23,12 @@ from detector.policy import contains
 from detector.records import Alert, Member, format_time
 from detector.vocabulary import Action
 
-FILES = ("alerts.jsonl", "decisions.jsonl", "members.jsonl", "rejects.jsonl", "metrics.json", "manifest.json")
+FILES = (
+    *("alerts.jsonl", "decisions.jsonl", "members.jsonl", "rejects.jsonl", "metrics.json", "manifest.json"),
+    *("scores.parquet", "report.html"),
+)
+# What is made of the others, some of it only where labels are given.
+DERIVED = ("report.html", "accounts.parquet", "timeline.parquet")
 
 
 class Progress(NamedTuple):

@@ -17,16 +17,11 @@ from typing import Any, Final
 import orjson
 from rich.markup import escape
 
+from detector.sinks.escaping import printable
+
+__all__ = ["clean", "csv_cell", "csv_line", "json_text", "printable"]
+
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-
-
-def printable(text: str) -> str:
-    r"""Replace every character that is not printable.
-
-    >>> printable("a\x1b[31mb\u202ec")
-    'a�[31mb�c'
-    """
-    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def clean(text: str) -> str:

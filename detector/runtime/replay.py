@@ -26,22 +26,36 @@ from detector.judge import Judge
 from detector.operators import Control
 from detector.panes import Refused
 from detector.records import ACTIONS, Alert, Member, Reject, encode
+from detector.runtime import scores_file
 from detector.runtime.feed import ALWAYS, Piece, pieces
 from detector.runtime.operators_file import Recorded, read_operators
-from detector.runtime.outcome import FILES, Progress, Result, manifest, metrics
+from detector.runtime.outcome import DERIVED, FILES, Progress, Result, manifest, metrics
 from detector.runtime.pace import Pace
+from detector.runtime.scores_file import write_scores
 from detector.runtime.sources import TOPIC_SCHEME, Opener, check_format, check_input, open_input
+from detector.sinks.lines import AlertFormat, line_of
 from detector.vocabulary import Action
+
+FOREIGN_ALERTS = {"ocsf": "alerts.ocsf.jsonl", "ecs": "alerts.ecs.jsonl", "cef": "alerts.cef"}
 
 
 class _Run:
     """The judges of a run and the files that it writes."""
 
     def __init__(
-        self, inputs: list[str], out: Path, settings: Settings, *, key: bytes, orders: Recorded | None, approve_ms: int
+        self,
+        inputs: list[str],
+        out: Path,
+        settings: Settings,
+        *,
+        key: bytes,
+        orders: Recorded | None,
+        approve_ms: int,
+        alert_format: AlertFormat,
+        watch: Callable[[Judge], None],
     ) -> None:
         self.inputs, self.settings, self.key = inputs, settings, key
-        self.orders, self.approve_ms = orders, approve_ms
+        self.orders, self.approve_ms, self.watch = orders, approve_ms, watch
         self.judges: dict[str, Judge] = {}
         self.ended: list[str] = []
         self.alerts: dict[str, Alert] = {}
@@ -50,13 +64,17 @@ class _Run:
         self.strictest: dict[tuple[str, str], Action] = {}
         self.made: list[tuple[int, str, Output]] = []  # what may still have to be merged with another tenant's
         self.rejects: Counter[str] = Counter()
-        self.files: dict[str, IO[bytes]] = {name: (out / name).open("wb") for name in FILES if name.endswith(".jsonl")}
+        self.alert_format = alert_format
+        names = [name for name in FILES if name.endswith(".jsonl")]
+        names += [FOREIGN_ALERTS[alert_format]] if alert_format != "native" else []
+        self.files: dict[str, IO[bytes]] = {name: (out / name).open("wb") for name in names}
 
     def judge(self, tenant: str) -> Judge:
         """A tenant's judge, made when the tenant first shows."""
         if tenant not in self.judges:
             made = self.judges[tenant] = Judge(tenant, tuple(self.inputs), self.settings)
             made.cases.desk.approve_after_ms = self.approve_ms
+            self.watch(made)
             if self.orders is not None:
                 made.operate(self.orders.frame(tenant, key=self.key))
             for source in self.ended:
@@ -137,6 +155,9 @@ class _Run:
         if isinstance(output, Alert):
             self.alerts[output.alert_id] = output
             self.files["alerts.jsonl"].write(encode(output) + b"\n")
+            if self.alert_format != "native":
+                foreign = line_of(output, form=self.alert_format)
+                self.files[FOREIGN_ALERTS[self.alert_format]].write(foreign + b"\n")
             return
         self.decisions += 1
         if output.state == "active" and output.scope == "account":
@@ -175,23 +196,35 @@ def replay(
     speed: float | None = None,
     operators: Path | None = None,
     approve_after_ms: int = -1,
+    alert_format: AlertFormat = "native",
     progress: Callable[[Progress], None] = lambda _: None,
     command: Iterable[str] = (),
     opener: Opener = open_input,
+    watch: Callable[[Judge], None] = lambda _: None,
 ) -> Result:
     """Replay inputs into `out`; an interrupt is a result.
 
     `form` is the inputs' format, for the manifest; `opener` opens them; `window_ms` keeps events in [start, end);
     `speed` is event time over clock time, None as fast as it goes; `operators` are recorded operators' records;
-    every campaign is approved `approve_after_ms` after it was detected, unless negative. Raises `InputError` where
-    an input cannot be opened.
+    every campaign is approved `approve_after_ms` after it was detected, unless negative; alerts are also written as
+    `alert_format`, into a file of its own, where that is not native; `watch` is shown each
+    tenant's judge before it begins. Raises `InputError` where an input cannot be opened.
     """
     for name in (n for n in inputs if not n.startswith(TOPIC_SCHEME)):
         check_input(name)  # before the results of an earlier run are overwritten
         check_format(name, form=form)
     orders = read_operators(operators, tenants=settings.tenants) if operators is not None else None
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(inputs, out, settings, key=key, orders=orders, approve_ms=approve_after_ms)
+    run = _Run(
+        inputs,
+        out,
+        settings,
+        key=key,
+        orders=orders,
+        approve_ms=approve_after_ms,
+        alert_format=alert_format,
+        watch=watch,
+    )
     paced = {"paced": Pace(speed).parts} if speed is not None else {}
     feed = pieces(
         inputs, key=key, tenants=settings.tenants, workers=workers, window_ms=window_ms, opener=opener, **paced
@@ -213,6 +246,10 @@ def replay(
         window_ms=window_ms,
         approve_after_ms=approve_after_ms,
     )
+    for name in DERIVED:
+        (out / name).unlink(missing_ok=True)  # of an earlier run into the same directory
+    judges = [judge for _, judge in sorted(run.judges.items()) if judge.events]
+    write_scores(out / scores_file.FILE, judges, alerts=result.alerts, members=members)
     (out / "metrics.json").write_bytes(orjson.dumps(metrics(result), option=orjson.OPT_INDENT_2))
     (out / "manifest.json").write_bytes(orjson.dumps(about, option=orjson.OPT_INDENT_2))
     return result

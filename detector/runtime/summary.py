@@ -15,16 +15,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from detector.records import ACTIONS, Alert, Evidence, Fact, format_time
+from detector.records import ACTIONS, Alert, format_time
 from detector.runtime.outcome import FILES, Result
 from detector.runtime.printing import clean
-from detector.signatures.registry import BY_ID
+from detector.story import facts_of, title_of
 from detector.vocabulary import Action
 
 SHOWN_MAX = 10
-FACTS_SHOWN = 3
 SWITCHED_OFF = "switched off"  # as discovery.coverage says it
-UNIT_CHARS_MAX = 14
 _DONE: dict[Action, str] = {
     "observe": "observed",
     "throttle": "throttled (requests limited)",
@@ -40,31 +38,6 @@ _VETOES = {
     "kill_switch": "not decided because enforcement was switched off",
     "lifted": "left alone because an operator lifted their lease",
 }
-
-
-def facts_of(item: Evidence) -> str:
-    """The first facts of a piece of evidence, with what they were held against.
-
-    >>> from detector.records import Fact
-    >>> facts = {"rate_spread": Fact(value=0.2, unit="log", threshold=0.7)}
-    >>> facts_of(Evidence(signature="c3", family="timing", log_odds=3.0, counted=True, facts=facts))
-    'rate spread 0.2 log (at most 0.7)'
-    """
-    said = []
-    for name, fact in list(item.facts.items())[:FACTS_SHOWN]:
-        held = [f"{side_of(fact)} {fact.threshold:,.3g}"] if fact.threshold is not None else []
-        held += [f"elsewhere {fact.baseline:,.3g}"] if fact.baseline is not None else []
-        words = f"{name.replace('_', ' ')} {fact.value:,.3g}"
-        # A unit that the name says already would be said twice; a long one is `explain`'s to say.
-        short = len(fact.unit) <= UNIT_CHARS_MAX and fact.unit not in (*words.split(), "share")
-        words += f" {fact.unit}" if short else ""
-        said.append(words + (f" ({', '.join(held)})" if held else ""))
-    return "; ".join(said)
-
-
-def side_of(fact: Fact) -> str:
-    """On which side of its threshold the value of a piece of evidence lies: the one that accuses."""
-    return "at least" if fact.threshold is not None and fact.value >= fact.threshold else "at most"
 
 
 def _decided(alert: Alert, result: Result, mode: str) -> str:
@@ -90,7 +63,8 @@ def _campaign(console: Console, alert: Alert, result: Result, *, out: Path, mode
     status = (
         "" if alert.status in ("open", "updated") else f" [dim]({alert.status}: {clean(alert.status_reason or '')})[/]"
     )
-    console.print(f"\n[bold red]{alert.severity.upper()}[/] [bold]{block.id}[/]  {clean(alert.title)}{status}")
+    title = f"{clean(alert.title)}: {block.accounts:,} accounts"
+    console.print(f"\n[bold red]{alert.severity.upper()}[/] [bold]{block.id}[/]  {title}{status}")
     table = Table(show_header=False, box=None, padding=(0, 2))
     table.add_row("accounts", f"{block.accounts:,}, such as {', '.join(clean(m) for m in block.members_sample[:3])}")
     reasoning = f", {damage.reasoning_tokens:,} of reasoning" if damage.reasoning_tokens else ""
@@ -100,9 +74,11 @@ def _campaign(console: Console, alert: Alert, result: Result, *, out: Path, mode
     table.add_row("detected", format_time(alert.detected_at))
     items = sorted((e for e in alert.evidence if e.counted), key=lambda e: (-e.log_odds, e.signature))
     for item in items:
-        title = BY_ID[item.signature].title if item.signature in BY_ID else item.signature
         word = "why" if item.log_odds > 0 else "against"
-        table.add_row(f"{word}: {item.family}", f"{title} [dim]({item.log_odds:+.1f})[/]: {clean(facts_of(item))}")
+        table.add_row(
+            f"{word}: {item.family}",
+            f"{title_of(item.signature)} [dim]({item.log_odds:+.1f})[/]: {clean(facts_of(item))}",
+        )
     kinds = Counter(link.kind for link in block.links)
     table.add_row("they share", ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())))
     if alert.verdict is not None:

@@ -26,7 +26,8 @@ def _links(alert: Alert) -> set[tuple[str, str]]:
     return {(link.kind, link.value) for link in alert.campaign.links} if alert.campaign is not None else set()
 
 
-def _matched(fired: list[Alert], found: list[Alert]) -> list[tuple[Alert | None, Alert | None]]:
+def matched(fired: list[Alert], found: list[Alert]) -> list[tuple[Alert | None, Alert | None]]:
+    """Pair the alerts of two runs: by id, else by what their campaigns share; None where there is no counterpart."""
     left = {a.alert_id: a for a in found}
     pairs: list[tuple[Alert | None, Alert | None]] = []
     unmatched = []
@@ -49,20 +50,21 @@ def _matched(fired: list[Alert], found: list[Alert]) -> list[tuple[Alert | None,
 def differences(fired: Iterable[Alert], found: Iterable[Alert]) -> list[str]:
     """Say where two sets of alerts differ, a line each; empty when they say the same."""
     out = []
-    for was, now in _matched(list(fired), [a for a in found if a.kind == "campaign"]):
+    for was, now in matched(list(fired), [a for a in found if a.kind == "campaign"]):
         if now is None:
             assert was is not None
             out.append(f"missing: {was.entity.value} ({was.title}), detected {format_time(was.detected_at)}")
         elif was is None:
             out.append(f"new: {now.entity.value} ({now.title}), detected {format_time(now.detected_at)}")
         else:
-            said = list(_changes(was, now))
+            said = list(changes(was, now))
             if said:
                 out.append(f"changed: {was.entity.value}: {'; '.join(said)}")
     return out
 
 
-def _changes(was: Alert, now: Alert) -> Iterable[str]:
+def changes(was: Alert, now: Alert) -> Iterable[str]:
+    """Say in which ways an alert differs from its counterpart."""
     if was.entity.value != now.entity.value:
         yield f"now {now.entity.value}"
     if was.detected_at != now.detected_at:

@@ -77,12 +77,6 @@ class AccountView(NamedTuple):
     refused: F64  # requests that the model or its filter refused
     logprobs: F64  # requests that asked for token probabilities
     tiny: F64  # answers of one token at most
-    # Against innocent accounts with as many requests; NaN where there are too few of them.
-    conjunction: F64  # 1: as far out in all three parts together as one innocent in fifty, 0: not
-    sent_rank: F64  # share of innocents whose prompts are as much alike and as bare of conversation
-    taken_rank: F64  # share of innocents with as much output to input, as often in single turns
-    paced_rank: F64  # share of innocents whose runs are as steady
-    conjunction_limit: F64
 
 
 class LinkView(NamedTuple):
@@ -127,6 +121,14 @@ class LinkView(NamedTuple):
     tool_share: F64
     elicited_share: F64
     output_log_mean: F64
+    # Of client programs and behaviours only, of each organisation one account; else 0 or NaN.
+    compared: F64  # organisations whose mean prompt lengths were compared, the tenth furthest out aside
+    between_share: F64  # of the variance of ln(prompt length): between accounts, not within
+    between_upper: F64
+    shared_share: F64  # mean share of a member's requests whose user text a pool shares
+    bare_share: F64  # of the organisations: send no system prompt
+    taking: F64  # organisations that take more output to their input than three innocents of four
+    taking_known: F64
     template_collision: F64  # chance that two members' main templates agree
     population: float  # accounts live in the table
     # Account signature -> (units that fire, units that it could judge, upper bound of the others' share that fires).

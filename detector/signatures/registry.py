@@ -17,9 +17,8 @@ from detector.signatures import (
     n1_crowded_prefix,
     n3_prefix_template,
     p1_shared_payment,
-    t1_uniform_prompts,
-    t2_output_per_input,
-    t3_steady_runs,
+    t4_one_source,
+    t5_taken_out,
 )
 from detector.signatures.contract import Signature
 
@@ -41,9 +40,8 @@ SIGNATURES: tuple[Signature, ...] = tuple(
         c3_work_queue,
         c9_outputs_return,
         c10_short_lived,
-        t1_uniform_prompts,
-        t2_output_per_input,
-        t3_steady_runs,
+        t4_one_source,
+        t5_taken_out,
         m1_population_outlier,
     )
 )

@@ -169,7 +169,7 @@ def tables_of(judge: Judge) -> list[Table]:
     sums = {"accounts": population.accounts, "fired": population.fired}
     sums |= {"scores": judge.model.scores, "gate_load": links.gate_load}
     tails = judge.tails
-    sums |= {"tail_sizes": tails.sizes, "tail_points": tails.points, "tail_limits": tails.limits}
+    sums |= {"tail_sizes": tails.sizes, "tail_points": tails.points}
     sums |= {"tail_fired": tails.fired, "tail_bins": tails.bins}
     return [
         Table(

@@ -33,6 +33,7 @@ NORMAL = 1.959964  # the normal distribution's quantile of 1 - TAIL
 DAY_MS = 86_400_000
 I64 = npt.NDArray[np.int64]
 Scores = dict[str, Any]
+Truth = dict[str, tuple[str, str]]  # account -> (campaign, population)
 
 
 class Labels(NamedTuple):
@@ -85,12 +86,12 @@ def labels_from(table: pa.Table) -> Labels:
     return Labels(by=by, ids=text[by], campaigns=campaigns, populations=populations)
 
 
-def _by_account(labels: Labels, *, events: Iterable[pa.RecordBatch]) -> dict[str, tuple[str, str]]:
-    """Label of each account: (campaign, population). One labelled request makes the whole account the campaign's."""
+def truth_of(labels: Labels, *, events: Iterable[pa.RecordBatch]) -> Truth:
+    """Label of each account. One labelled request makes the whole account the campaign's."""
     if labels.by == "account_id":
         pairs = zip(labels.campaigns.to_pylist(), labels.populations.to_pylist(), strict=True)
         return dict(zip(labels.ids.to_pylist(), pairs, strict=True))
-    out: dict[str, tuple[str, str]] = {}
+    out: Truth = {}
     for batch in events:
         at = pc.index_in(batch.column("event_id"), value_set=labels.ids)
         known = at.drop_null()
@@ -104,7 +105,7 @@ def _by_account(labels: Labels, *, events: Iterable[pa.RecordBatch]) -> dict[str
     return out
 
 
-def _name_alerts(alerts: Iterable[Alert], *, members: Iterable[Member], truth: dict[str, tuple[str, str]]) -> Naming:
+def _name_alerts(alerts: Iterable[Alert], *, members: Iterable[Member], truth: Truth) -> Naming:
     """Decide for each campaign alert, as it opened, whose accounts it names."""
     opened: dict[str, Alert] = {}
     for alert in alerts:
@@ -140,7 +141,7 @@ def _name_alerts(alerts: Iterable[Alert], *, members: Iterable[Member], truth: d
 def _tally(
     events: Iterable[pa.RecordBatch],
     *,
-    truth: dict[str, tuple[str, str]],
+    truth: Truth,
     decisions: Sequence[Decision],
     detected_ms: dict[str, int],
 ) -> Tally:
@@ -210,7 +211,7 @@ def _interval(part: I64, whole: I64, *, seed: int, scale: float = 1.0) -> list[f
     return [round(float(scale * low), 6), round(float(scale * high), 6)]
 
 
-def _count_interval(count: int, whole: float, *, scale: float = 1.0) -> list[float] | None:
+def count_interval(count: int, whole: float, *, scale: float = 1.0) -> list[float] | None:
     """95 % interval of a rate of independent events, by Byar's approximation of the Poisson limits."""
     if whole == 0:
         return None
@@ -281,6 +282,7 @@ def evaluate(
     alerts: Iterable[Alert],
     decisions: Iterable[Decision],
     members: Iterable[Member],
+    truth: Truth | None = None,
 ) -> Scores:
     """Compute the contract's scores; a JSON-ready dictionary.
 
@@ -289,16 +291,18 @@ def evaluate(
     `tenant`, `event_id` when labels are by event, and the columns of the scopes decided on
     (`scores.SCOPE_COLUMNS`). Accounts without a label count as benign, population
     `unlabelled`. Account-days are accounts seen times the days that the log spans.
+    `truth` is `truth_of(labels, events=events)` where that is known already.
     Top level: `leak`, `collateral_ppm` and the like over everything, then `campaigns`,
     `benign` (with `populations`) and `alerts`.
     """
     decided = list(decisions)
-    truth = _by_account(labels, events=events)
+    if truth is None:
+        truth = truth_of(labels, events=events)
     naming = _name_alerts(alerts, members=members, truth=truth)
     detected_ms = {campaign: found[0].detected_at for campaign, found in naming.named.items()}
     tally = _tally(events, truth=truth, decisions=decided, detected_ms=detected_ms)
-    by_account = targets(decided)
-    struck = {account for account, _ in by_account}
+    struck_for = targets(decided)
+    struck = {account for account, _ in struck_for}
     acted = (tally.contained > 0) | np.asarray([name in struck for name in tally.names], bool)
     span_days = 0.0
     if tally.names:
@@ -306,7 +310,7 @@ def evaluate(
     campaigns = {}
     for campaign in sorted({label[0] for label in truth.values()} - {""}):
         ids = {found for found, named in naming.of_campaign_id.items() if named == campaign}
-        by_named = {account for account, found in by_account if found in ids}
+        by_named = {account for account, found in struck_for if found in ids}
         campaigns[campaign] = _campaign_scores(tally, campaign=campaign, naming=naming, acted=acted, by_named=by_named)
     innocent = tally.campaign == ""
     benign = _benign_scores(tally, mine=innocent, acted=acted, span_days=span_days)
@@ -357,11 +361,11 @@ def _summary(
             "campaign_mixed": len(naming.mixed),
             "false_alert_ids": [alert.alert_id for alert in naming.false],
             "per_day": _ratio(len(opened), span_days),
-            "per_day_interval": _count_interval(len(opened), span_days),
+            "per_day_interval": count_interval(len(opened), span_days),
             "per_million_events": _ratio(len(opened), events, scale=1e6),
-            "per_million_events_interval": _count_interval(len(opened), events, scale=1e6),
+            "per_million_events_interval": count_interval(len(opened), events, scale=1e6),
             "per_day_without_attacks": _ratio(len(opened) - named, span_days),
-            "per_day_without_attacks_interval": _count_interval(len(opened) - named, span_days),
+            "per_day_without_attacks_interval": count_interval(len(opened) - named, span_days),
             "per_million_events_without_attacks": _ratio(
                 len(opened) - named, int(tally.requests[~attack].sum()), scale=1e6
             ),

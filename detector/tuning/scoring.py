@@ -1,7 +1,8 @@
 """Scores of a run's directory: files in, `evaluate` in the middle, scores out.
 
 Purpose: read a labels file, walk a run's inputs again, score its alerts, decisions and
-members, and keep the scores in the run's metrics.json under `scores`.
+members, and keep the scores in the run's metrics.json under `scores`; what a report shows beyond
+them goes to accounts.parquet and timeline.parquet.
 `approved_run` replays a run with every campaign approved after a while, to be scored beside it.
 Invariants: only events of the time that the run covered count, so a limited run is scored on
 what it saw. Text is fingerprinted only where a decision names a fingerprint.
@@ -24,7 +25,8 @@ from detector.runtime.explain import read_run
 from detector.runtime.feed import ALWAYS, with_fingerprints
 from detector.runtime.replay import replay
 from detector.runtime.sources import Opener, decode_block, open_input
-from detector.tuning.evaluate import Labels, Scores, evaluate, labels_from
+from detector.tuning.detail import COLUMNS, Detail
+from detector.tuning.evaluate import Labels, Scores, evaluate, labels_from, truth_of
 from detector.tuning.scores import SCOPE_COLUMNS
 
 CONTENT_SCOPES = frozenset({"system_prompt_fp", "template_fp", "anchor_fp"})
@@ -65,7 +67,8 @@ class Inputs:
         """Events of `names` with first_ms <= event_time <= last_ms."""
         self._names, self._opener = names, opener
         self._prints = bool(scopes & CONTENT_SCOPES)
-        self._columns = [*_ALWAYS, *sorted({SCOPE_COLUMNS[scope] for scope in scopes} - set(_ALWAYS))]
+        always = (*_ALWAYS, *COLUMNS)
+        self._columns = [*always, *sorted({SCOPE_COLUMNS[scope] for scope in scopes} - set(always))]
         self._first_ms, self._last_ms, self._key = first_ms, last_ms, key
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
@@ -114,7 +117,7 @@ def score_run(folder: Path, *, labels: Path, inputs: Sequence[str], key: bytes, 
 
     Raises `LabelsError`, `InputError`, `SchemaError` or `OSError`.
     """
-    truth = read_labels(labels)
+    labelled = read_labels(labels)
     run = read_run(folder)
     held = folder / "metrics.json"
     metrics = orjson.loads(held.read_bytes())
@@ -126,6 +129,12 @@ def score_run(folder: Path, *, labels: Path, inputs: Sequence[str], key: bytes, 
         key=key,
         opener=opener,
     )
-    scores = evaluate(events, labels=truth, alerts=run.alerts, decisions=run.decisions, members=run.members)
+    truth = truth_of(labelled, events=events)
+    span = (parse_time(metrics["first_event"]), parse_time(metrics["last_event"]))
+    detail = Detail(events, truth=truth, decisions=run.decisions, span_ms=span)
+    scores = evaluate(
+        detail, labels=labelled, alerts=run.alerts, decisions=run.decisions, members=run.members, truth=truth
+    )
+    scores |= detail.finish(folder, alerts=run.alerts, scores=scores)
     held.write_bytes(orjson.dumps({**metrics, "scores": scores}, option=orjson.OPT_INDENT_2))
     return scores

@@ -45,7 +45,7 @@ def sample(name: str, *, part: str, seed: int, full: bool) -> dict[str, tuple[Fi
     labels = world.labels
     members = labels.column("account_id").filter(pc.not_equal(labels.column("campaign"), "")).combine_chunks()
     hostile = pc.is_in(events.column("account_id"), value_set=members).to_numpy(zero_copy_only=False)
-    by_account, names = leakage.account_fields(events)
+    truth_of, names = leakage.account_fields(events)
     of_account = pc.is_in(pa.array(names), value_set=members).to_numpy(zero_copy_only=False)
     rng = np.random.default_rng(seed)
     rows = np.sort(
@@ -58,7 +58,7 @@ def sample(name: str, *, part: str, seed: int, full: bool) -> dict[str, tuple[Fi
     )
     return {
         "event": (leakage.event_fields(events.take(pa.array(rows))), hostile[rows]),
-        "account": (by_account, of_account),
+        "account": (truth_of, of_account),
     }
 
 

@@ -52,11 +52,6 @@ ORDINARY_ACCOUNT: Mapping[str, float] = {
     "refused": 1.0,
     "logprobs": 0.0,
     "tiny": 1.0,
-    "conjunction": 0.0,
-    "sent_rank": 0.5,
-    "taken_rank": 0.5,
-    "paced_rank": 0.5,
-    "conjunction_limit": 0.2,
 }
 ORDINARY_POOL: Mapping[str, float] = {
     "requests": 4_000.0,
@@ -95,6 +90,13 @@ ORDINARY_POOL: Mapping[str, float] = {
     "tool_share": 0.1,
     "elicited_share": 0.05,
     "output_log_mean": 7.5,
+    "compared": 27.0,
+    "between_share": 0.5,
+    "between_upper": 0.65,
+    "shared_share": 0.3,
+    "bare_share": 0.5,
+    "taking": 7.0,
+    "taking_known": 30.0,
     "template_collision": 0.02,
     "population": 20_000.0,
 }

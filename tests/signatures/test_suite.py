@@ -43,6 +43,7 @@ WHOLES = (
     ("tiny", "requests"),
     ("handed", "echoed"),
     ("returned", "texts"),
+    ("taking", "taking_known"),
 )
 EVERY = pytest.mark.parametrize("signature", SIGNATURES, ids=lambda s: s.id)
 View = AccountView | LinkView
@@ -317,9 +318,8 @@ LOCK: dict[str, tuple[int, str]] = {
     "c3_work_queue": (3, "b5a0e5f5c45d3efc"),
     "c9_outputs_return": (1, "0d08b3d4d982c78f"),
     "c10_short_lived": (3, "c9161d01d67ce546"),
-    "t1_uniform_prompts": (1, "1b6207f13a283dff"),
-    "t2_output_per_input": (1, "5c85afe1a931001a"),
-    "t3_steady_runs": (1, "5df033bb31b00a28"),
+    "t4_one_source": (1, "9b6fbf1400cdb71d"),
+    "t5_taken_out": (1, "3b6ab9bf6b122a39"),
     "m1_population_outlier": (2, "3e59e6c255ae99ed"),
 }
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from detector import decision
-from detector.config import ConfigError, DecisionSettings, Settings, settings_from
+from detector.config import DecisionSettings, Settings, settings_from
 from detector.decision import Cause, Circumstances, Ledger
 from detector.events import TIERS
 from detector.frames import NUM, NUMBERS
 from detector.operators import Command
 from detector.policy import HOUR_MS, Counts, Freshness, Ruling, rule, wanted
-from detector.records import Approval, Decision
+from detector.records import Approval, ConfigError, Decision
 
 POLICY = DecisionSettings()
 NOW_MS = 1_782_050_400_000

@@ -256,7 +256,7 @@ def test_where_nothing_was_counted_the_interval_says_what_could_have_hidden() ->
 
 @pytest.mark.parametrize(("count", "low", "high"), [(0, 0.0, 3.69), (1, 0.0253, 5.57), (10, 4.80, 18.39)])
 def test_counts_have_the_exact_poisson_limits_nearly(count: int, low: float, high: float) -> None:
-    assert evaluation._count_interval(count, 1.0) == [pytest.approx(low, abs=0.05), pytest.approx(high, abs=0.05)]
+    assert evaluation.count_interval(count, 1.0) == [pytest.approx(low, abs=0.05), pytest.approx(high, abs=0.05)]
 
 
 def test_every_score_that_can_has_an_interval_around_it() -> None:

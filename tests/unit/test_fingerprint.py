@@ -7,11 +7,12 @@ import pyarrow as pa
 import pytest
 
 from detector.events import ELICITATION_KINDS, SCHEMA, STYLE_BITS
-from detector.fingerprint import FINGERPRINT_VERSION, Content, fingerprint, fp_key_id, messages_to_content
-from detector.fingerprint.lexicon import phrase_list
+from detector.fingerprint import Content, fingerprint, fp_key_id
 from detector.fingerprint.rows import keyed
 from detector.fingerprint.scores import _EDGE_SLOTS, _WORD_SLOTS
 from detector.fingerprint.words import decode_point
+from detector.shim import VERSION, messages_to_content
+from detector.shim.lexicon import PHRASES, phrase_list
 
 KEY = bytes(range(32))
 
@@ -260,7 +261,7 @@ def test_a_key_of_the_wrong_length_is_refused():
 
 
 def test_the_key_id_names_key_and_version():
-    assert fp_key_id(KEY).startswith(FINGERPRINT_VERSION)
+    assert fp_key_id(KEY).startswith(VERSION)
     assert fp_key_id(KEY) != fp_key_id(bytes(32))
 
 
@@ -269,6 +270,10 @@ def test_malformed_utf8_is_one_separator_a_byte():
     assert tuple(decode_point(data, 0, 2)) == (0xFFFD, 1)
     assert tuple(decode_point(np.frombuffer(b"\x80a", np.uint8), 0, 2)) == (0xFFFD, 1)
     assert tuple(decode_point(np.frombuffer("😀".encode(), np.uint8), 0, 4)) == (0x1F600, 4)
+
+
+def test_the_lexicon_has_the_kinds_of_the_contract_in_their_order():
+    assert tuple(PHRASES) == ELICITATION_KINDS
 
 
 def test_the_lexicon_fits_its_tables():

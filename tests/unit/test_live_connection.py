@@ -8,8 +8,9 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from detector.config import ConfigError, Settings, parse
+from detector.config import Settings, parse
 from detector.frames import FrameError
+from detector.records import ConfigError
 from detector.runtime.kafka import jars, markers
 from detector.runtime.kafka.connection import Connection, client_arguments, connection_from, password_of, tls_context
 from detector.runtime.kafka.jars import BrokerError, Jar, fetch_jars

@@ -10,8 +10,9 @@ from aiohttp import ClientSession
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from detector.config import ConfigError, Settings, parse
+from detector.config import Settings, parse
 from detector.hashing import DEVELOPMENT_KEY
+from detector.records import ConfigError
 from detector.runtime.kafka import http
 from detector.runtime.kafka.http import HttpSettings, address_of, http_settings_from, may_act, serving, token_of
 from detector.runtime.kafka.metrics import FAMILIES, PREFIX, registry_of

@@ -1,5 +1,7 @@
 """What the judge publishes, without Kafka: where each output goes, and in which bytes."""
 
+from typing import NamedTuple
+
 import pytest
 
 from detector.config import Settings
@@ -7,6 +9,7 @@ from detector.decision import Tombstone
 from detector.operators import Control, Received, read_from_topic
 from detector.records import Decision, encode
 from detector.runtime.kafka.publishing import (
+    ALERT_HEADER,
     POSITION_HEADER,
     Adopted,
     Progress,
@@ -17,7 +20,10 @@ from detector.runtime.kafka.publishing import (
     progress_message,
     read_progress,
 )
+from detector.runtime.kafka.views import alert_of
+from detector.sinks.lines import AlertFormat, line_of
 from detector.vocabulary import Mode
+from tests.unit.alerting import alert
 
 
 def decision(mode: Mode) -> Decision:
@@ -36,6 +42,24 @@ def decision(mode: Mode) -> Decision:
         mode=mode,
         config_hash="h",
     )
+
+
+class Read(NamedTuple):
+    """A record as a reader has it."""
+
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+
+
+@pytest.mark.parametrize("form", ["native", "ocsf", "ecs", "cef"])
+def test_an_alert_reads_back_whatever_the_topic_carries(form: AlertFormat) -> None:
+    (made,) = messages_of(alert(), frame_partition=2, frame_offset=7, form=form)
+    assert (made.topic, made.key) == ("alerts", alert().dedup_key.encode())
+    assert made.value == line_of(alert(), form=form)
+    assert (ALERT_HEADER in dict(made.headers)) is (form != "native")
+    assert alert_of(Read(made.value, made.headers)) == alert()
+    assert alert_of(Read(b"CEF:0|", [])) is None
+    assert alert_of(Read(None, [])) is None
 
 
 @pytest.mark.parametrize(("mode", "topics"), [("shadow", ["decision-log"]), ("enforce", ["decision-log", "decisions"])])

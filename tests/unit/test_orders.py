@@ -255,9 +255,9 @@ def test_a_replay_may_approve_every_campaign_after_a_while() -> None:
 
 def test_more_alerts_than_people_can_read_are_written_but_suppressed() -> None:
     found = ran(settings=with_policy(alerts_per_hour_max=0))
-    assert found.alerts[0].status == "suppressed"
+    assert {a.status for a in found.alerts[:-1]} == {"suppressed"}
+    assert found.alerts[-1].status == "resolved"
     assert [a.title for a in found.operational] == ["Alert storm"]
-    assert found.alerts[1].status == "updated"
     assert [(d.decision_id, d.seq, d.action) for d in found.decisions] == [
         (d.decision_id, d.seq, d.action) for d in ran().decisions
     ]

@@ -18,6 +18,7 @@ from detector.runtime.outcome import Progress
 from detector.runtime.pace import GAP_MS_MAX, Pace
 from detector.runtime.summary import print_summary
 from detector.runtime.verify import differences, read_alerts
+from detector.sinks.lines import AlertFormat, line_of
 from tests.laws.streams import HOUR_MS, KEY, MINUTE_MS, START_MS
 from tests.unit.replaying import (
     OUTCOME,
@@ -337,3 +338,16 @@ def test_the_summary_says_what_was_decided(done: Path, tmp_path: Path) -> None:
     ):
         assert word in ran.stdout
     assert sum(metrics_of(tmp_path / "run")["accounts_by_strictest_action"].values()) <= len(members)
+
+
+@pytest.mark.parametrize(
+    ("form", "name"), [("ocsf", "alerts.ocsf.jsonl"), ("ecs", "alerts.ecs.jsonl"), ("cef", "alerts.cef")]
+)
+def test_alerts_are_written_in_a_foreign_format_beside_their_own(
+    done: Path, tmp_path: Path, form: AlertFormat, name: str
+) -> None:
+    ran = replay(done / "log.jsonl", "--out", tmp_path, "--alert-format", form)
+    assert ran.exit_code == 0, ran.output
+    assert outcome(tmp_path) == outcome(done / "run")
+    native = [decode(line, kind=AlertRecord) for line in (tmp_path / "alerts.jsonl").read_bytes().splitlines()]
+    assert (tmp_path / name).read_bytes().split(b"\n") == [*(line_of(a, form=form) for a in native), b""]

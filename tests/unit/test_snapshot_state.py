@@ -10,7 +10,7 @@ from tests.laws.streams import KEY, SETTINGS
 
 # What is no integer, by part: a table's column, a field of the state, or what follows from settings and columns.
 ELSEWHERE = {
-    "judge": "tenant settings config_hash buffer accounts links population model cases ask tails passed",
+    "judge": "tenant settings config_hash buffer accounts links population model cases ask note tails passed",
     "cases": "tenant settings config_hash accounts links population tails coverage "
     "campaigns ledger desk freshness outlet recent outputs stamps closed_members",
     "buffer": "pane_ms lateness_ms skew_ms_max store sources panes away rows_away rows late_by_pane refused",

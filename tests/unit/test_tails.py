@@ -4,7 +4,7 @@ import numpy as np
 
 from detector import profiles
 from detector.accounts import A, AccountTable
-from detector.tails import JOINT, ONE, REFRESH_MS, STRATUM_MIN, Tails, reference
+from detector.tails import FEW, ONE, REFRESH_MS, STRATUM_MIN, Tails, reference
 
 ORDINARY, ODD = 60, 12
 
@@ -34,27 +34,26 @@ def crowd() -> AccountTable:
     return table
 
 
-def test_of_one_program_one_account_speaks_in_the_reference() -> None:
+def test_of_one_program_few_accounts_speak_in_the_reference() -> None:
     table = crowd()
     rows = reference(table)
-    assert (table.stats[rows, A.PROGRAM] == 7).sum() == 1
-    assert rows.size == ORDINARY + 1
+    assert (table.stats[rows, A.PROGRAM] == 7).sum() == FEW
+    assert rows.size == ORDINARY + FEW
 
 
 def test_the_accused_are_no_reference() -> None:
     table = crowd()
     table.stats[:ORDINARY, A.CAMPAIGN] = 1
-    assert reference(table).size == 1
+    assert reference(table).size == FEW
 
 
-def test_those_that_lie_out_in_every_part_fire_and_the_others_do_not() -> None:
+def test_those_that_lie_out_rank_first_and_nobody_ranks_at_nothing() -> None:
     table, tails = crowd(), Tails()
     tails.refresh(table, now_ms=REFRESH_MS)
-    ranks, judged, fires = tails.rank(table, np.arange(ORDINARY + ODD))
+    ranks, judged = tails.rank(table, np.arange(ORDINARY + ODD))
     assert judged.all()
-    assert fires[ORDINARY:].all()
-    assert fires[:ORDINARY].sum() <= 1
-    assert (ranks[ORDINARY:, JOINT] < ONE // 8).all()
+    assert (ranks[ORDINARY:, 2] < ONE // 8).all()
+    assert (ranks[:ORDINARY, 2] < ONE // 8).sum() <= ORDINARY // 8
     assert ranks.min() > 0
 
 

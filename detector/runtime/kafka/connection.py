@@ -17,7 +17,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from detector.config import ConfigError
+from detector.records import ConfigError
+from detector.sinks.lines import AlertFormat
 
 BOOTSTRAP_VARIABLE: Final = "STILLWATCH_BOOTSTRAP"
 PREFIX_VARIABLE: Final = "STILLWATCH_TOPIC_PREFIX"
@@ -58,6 +59,8 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     # Encode waits while a judge has so many of its records before it; an operator's word waits behind them.
     backlog_records_max: int = 1_000_000
     dead_letter_content: bool = False
+    # What the values of the alerts' topic are; the native record stands in a header where they are something else.
+    alert_format: AlertFormat = "native"
 
     def __post_init__(self) -> None:
         """Check the relations between fields once."""

@@ -24,7 +24,7 @@ import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from detector.config import ConfigError
+from detector.records import ConfigError
 from detector.runtime.kafka.metrics import registry_of
 from detector.runtime.kafka.status import Process, as_text, status_of, waiting_for
 

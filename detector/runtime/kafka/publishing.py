@@ -5,6 +5,7 @@ Invariants: the record's bytes are the engine's own, as a replay writes them; wh
 by transport stands in headers. A shadow decision never goes to the enforcement topic. The
 kill switch's record, one for all tenants, is written by the judge of partition 0 alone, in
 the order in which operators gave the word, so that no other judge that lags takes it back.
+An alert in a foreign format carries the native record in a header, for our own tools and sinks.
 Limits: none of its own.
 Source: the contract's table of topics.
 """
@@ -18,8 +19,10 @@ from detector.config import Settings
 from detector.decision import Tombstone
 from detector.operators import Control
 from detector.records import Alert, DetectorError, decision_key, encode
+from detector.sinks.lines import AlertFormat, line_of
 
 POSITION_HEADER = "stillwatch.frame"
+ALERT_HEADER = "stillwatch.alert"  # the native record, where the value is another format's
 CONTROL_KEY = b"__control__"
 
 
@@ -89,14 +92,17 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     version: str
 
 
-def messages_of(output: Output, *, frame_partition: int, frame_offset: int) -> list[Message]:
-    """The records of one output; it came of the frame at that place."""
+def messages_of(
+    output: Output, *, frame_partition: int, frame_offset: int, form: AlertFormat = "native"
+) -> list[Message]:
+    """The records of one output; it came of the frame at that place. `form` is what an alert's value is."""
     headers = [(POSITION_HEADER, b"%d:%d" % (frame_partition, frame_offset))]
     if isinstance(output, Control):
         made = [Message("decisions", CONTROL_KEY, encode(output), headers)]
         return made if frame_partition == 0 else []
     if isinstance(output, Alert):
-        return [Message("alerts", output.dedup_key.encode(), encode(output), headers)]
+        native = [(ALERT_HEADER, encode(output))] if form != "native" else []
+        return [Message("alerts", output.dedup_key.encode(), line_of(output, form=form), [*headers, *native])]
     key = decision_key(tenant=output.tenant, scope=output.scope, value=output.value)
     if isinstance(output, Tombstone):
         return [Message("decisions", key, None, headers)]

@@ -17,8 +17,7 @@ from typing import Any, Final
 from aiokafka import errors
 from aiokafka.conn import AIOKafkaConnection, collect_hosts
 
-from detector.config import ConfigError
-from detector.records import DetectorError
+from detector.records import ConfigError, DetectorError
 from detector.runtime.kafka.connection import Connection, client_arguments
 
 REACH_TIMEOUT_S: Final = 5.0

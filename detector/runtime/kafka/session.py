@@ -212,7 +212,10 @@ class Session:
                 return
             made, self.pending, self.urgent, made_s = self.pending, [], False, self.made_s
             partition = self.place.partition
-            messages = [m for at, o in made for m in messages_of(o, frame_partition=partition, frame_offset=at)]
+            form = self.place.connection.alert_format
+            messages = [
+                m for at, o in made for m in messages_of(o, frame_partition=partition, frame_offset=at, form=form)
+            ]
             progress = self._progress()
             await self._transact([*messages, progress_message(progress, partition=partition)])
             self.progress, self.published = progress, progress.frame_offset

@@ -16,6 +16,7 @@ from detector.operators import AllowEntry, Control
 from detector.records import Alert, Decision, SchemaError, decision_key, decode
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.orders_out import CONTROL_KEY
+from detector.runtime.kafka.publishing import ALERT_HEADER
 from detector.runtime.kafka.reading import read_topic
 from detector.runtime.sources import InputError
 
@@ -79,18 +80,19 @@ def alerts(connection: Connection) -> dict[str, Alert]:
 
 
 def alert_of(record: Any) -> Alert | None:
-    """Read a record of the alerts' topic; None for what is none, a foreign alert format included."""
-    return _read(record, Alert)
+    """Read a record of the alerts' topic, by its header where the value is in a foreign format; None for no alert."""
+    native = dict(record.headers or ()).get(ALERT_HEADER)
+    return _read(record.value if native is None else native, Alert)
 
 
 def decision_of(record: Any) -> Decision | None:
     """Read a record of a decisions' topic; None for a tombstone, the kill switch, or what is no decision."""
-    return _read(record, Decision) if record.key != CONTROL_KEY else None
+    return _read(record.value, Decision) if record.key != CONTROL_KEY else None
 
 
-def _read(record: Any, kind: Any) -> Any:
+def _read(value: bytes | None, kind: Any) -> Any:
     try:
-        return decode(record.value, kind=kind) if record.value is not None else None
+        return decode(value, kind=kind) if value is not None else None
     except SchemaError:
         return None
 
@@ -151,7 +153,7 @@ def exemptions(connection: Connection) -> dict[bytes, AllowEntry]:
     """The allow-list, by key: the last entry of each; tombstones take theirs away, expired ones stay listed."""
     held: dict[bytes, AllowEntry] = {}
     for record in read_topic(connection, "allow"):
-        entry = _read(record, AllowEntry)
+        entry = _read(record.value, AllowEntry)
         held.pop(record.key, None)
         if entry is not None:
             held[record.key] = entry

@@ -205,7 +205,9 @@ async def publish_test_alerts(process: Process, connection: Connection) -> list[
         return []
     async with make_producer(connection) as producer:
         for alert in made:
-            (message,) = messages_of(alert, frame_partition=-1, frame_offset=-1)
-            await producer.send_and_wait(connection.topic(message.topic), message.value, key=message.key)
+            (message,) = messages_of(alert, frame_partition=-1, frame_offset=-1, form=connection.alert_format)
+            await producer.send_and_wait(
+                connection.topic(message.topic), message.value, key=message.key, headers=message.headers
+            )
             log.info("test alert published", extra={"action": "alert.tested", "alert_id": alert.alert_id})
     return [alert.alert_id for alert in made]

@@ -1,7 +1,7 @@
 """Lexicon: words and phrases that scores, language and first-token class look up.
 
 Purpose: one table of public word lists, compiled per key into hash tables that the
-kernels probe by word hash, so that no pattern runs over text.
+kernels probe by word hash, so that no pattern runs over text; the gateway's shim has the words as they are.
 Invariants: entries are split by the same tokeniser as texts; a phrase is consecutive
 words, weighted by how much more often collectors say it than users do (one phrase that
 people also say stays under the one half at which a score counts).
@@ -13,8 +13,6 @@ prompts that score one half (printed by the fingerprint bench).
 """
 
 from typing import Final
-
-from detector.events import ELICITATION_KINDS
 
 LANGUAGES: Final = ("en", "es", "fr", "de", "pt", "it", "nl", "pl", "tr", "id", "vi", "sv")
 STOP_WORDS: Final = {
@@ -262,15 +260,25 @@ PHRASES: Final[dict[str, tuple[tuple[float, str], ...]]] = {
 }
 
 
+# Each word's class by the first list that has it.
+FIRST_TOKENS: Final = (
+    ("wh-word", WH_WORDS),
+    ("greeting", GREETINGS),
+    ("pronoun", PRONOUNS),
+    ("verb", VERBS),
+    ("other", OTHERS),
+)
+
+
 def phrase_list() -> list[tuple[str, int, float]]:
-    """Every phrase with the index of its kind in `ELICITATION_KINDS` and its weight, in table order.
+    """Every phrase with the place of its kind in `PHRASES` (and the contract) and its weight, in table order.
 
     >>> ("chain of thought", 0, 0.75) in phrase_list()
     True
     """
     return [
-        (phrase, ELICITATION_KINDS.index(kind), weight)
-        for kind in ELICITATION_KINDS
-        for weight, phrases in PHRASES[kind]
+        (phrase, number, weight)
+        for number, groups in enumerate(PHRASES.values())
+        for weight, phrases in groups
         for phrase in phrases.split("|")
     ]

@@ -1,0 +1,1 @@
+"""Sinks: alerts brought to those who read them, from the alerts' topic."""

@@ -1,0 +1,102 @@
+"""Likeness: what lies between the accounts of a pool, and what they share."""
+
+import numpy as np
+import pytest
+
+from detector import likeness
+from detector.accounts import A, AccountTable
+from detector.config import TableSettings
+from detector.links import LinkTable
+from detector.tails import UNKNOWN, Tails
+
+MEMBERS, REQUESTS = 40, 30
+
+
+def pool_of(*, between: float, strangers: int = 0, requests: int = REQUESTS) -> tuple[LinkTable, AccountTable]:
+    """A pool of accounts whose mean log lengths have the spread `between` and their prompts one of 1 (in octaves)."""
+    rng = np.random.default_rng(5)
+    table, links = AccountTable(1_024), LinkTable(TableSettings(accounts_max=1_024, links_max=1_024, promoted_max=8))
+    keys = rng.integers(1, 1 << 62, MEMBERS).astype(np.uint64)
+    rows = table.index.add(keys, [b"account"] * MEMBERS)
+    means = 7.0 + between * rng.standard_normal(MEMBERS)
+    means[:strangers] += 6.0
+    lengths = np.rint(256 * (means[:, None] + rng.standard_normal((MEMBERS, requests)))).astype(np.int64)
+    stats = table.stats
+    stats[rows, A.ORG], stats[rows, A.REQUESTS] = np.arange(MEMBERS) + 1, requests
+    stats[rows, A.LOG_IN], stats[rows, A.LOG_IN_SQ] = lengths.sum(axis=1), (lengths**2).sum(axis=1)
+    stats[rows, A.LOG_OUT] = stats[rows, A.LOG_IN] + 256 * requests
+    links.large.columns.hashes[1, :MEMBERS], links.large.columns.sizes[1] = keys, MEMBERS
+    return links, table
+
+
+def measure(links: LinkTable, table: AccountTable, tails: Tails | None = None) -> likeness.Likeness:
+    return likeness.likeness(links, np.array([1]), table, tails or Tails())
+
+
+def test_one_source_leaves_nothing_between_accounts() -> None:
+    alike = measure(*pool_of(between=0.0))
+    assert alike.compared[0] == MEMBERS - int(likeness.TRIMMED * MEMBERS)
+    assert alike.between_share[0] < 0.02
+    assert alike.between_share[0] <= alike.between_upper[0] < 0.06
+
+
+def test_the_share_between_accounts_is_that_of_their_variances() -> None:
+    # Trimming takes the tenth furthest out of a normal distribution, which holds 0.38 of its variance.
+    alike = measure(*pool_of(between=1.0))
+    assert alike.between_share[0] == pytest.approx(0.62 / 1.62, abs=0.12)
+    assert alike.between_upper[0] > alike.between_share[0]
+
+
+def test_a_few_strangers_in_the_pool_change_little() -> None:
+    assert measure(*pool_of(between=0.0, strangers=4)).between_upper[0] < 0.06
+    assert measure(*pool_of(between=0.0, strangers=12)).between_share[0] > 0.5
+
+
+def test_of_each_organisation_one_account_speaks() -> None:
+    links, table = pool_of(between=0.0)
+    table.stats[:, A.ORG] = table.stats[:, A.ORG] // 20 + 1
+    assert measure(links, table).compared[0] == 3
+
+
+def test_too_few_members_or_requests_leave_it_unknown() -> None:
+    alike = measure(*pool_of(between=0.0, requests=1))
+    assert alike.compared[0] == 0
+    assert np.isnan(alike.between_upper[0])
+    links, table = pool_of(between=0.0)
+    links.large.columns.sizes[1] = 0
+    assert np.isnan(measure(links, table).bare_share[0])
+
+
+def test_shared_text_and_system_prompts_are_counted_by_member() -> None:
+    links, table = pool_of(between=0.0)
+    rows = table.index.find(links.large.columns.hashes[1, :MEMBERS])
+    table.stats[rows, A.SHARED] = REQUESTS // 2
+    table.stats[rows[: MEMBERS // 4], A.SYSTEM] = 9
+    alike = measure(links, table)
+    assert (alike.shared_share[0], alike.bare_share[0]) == (0.5, 0.75)
+
+
+def test_what_is_taken_is_held_against_innocents_with_as_many_requests() -> None:
+    links, table = pool_of(between=0.0)
+    assert (measure(links, table).taking_known[0], measure(links, table).taking[0]) == (0, 0)
+    tails = Tails()
+    tails.sizes[:] = 100
+    tails.points[:] = 900  # in 1/1024 octaves; the accounts take 1,024
+    alike = measure(links, table, tails)
+    assert (alike.taking_known[0], alike.taking[0]) == (MEMBERS, MEMBERS)
+    tails.points[:] = 1_100
+    assert measure(links, table, tails).taking[0] == 0
+    assert (Tails().taken_limits(share=0.25) == UNKNOWN).all()
+
+
+def test_the_compiled_measure_is_the_plain_one() -> None:
+    links, table = pool_of(between=0.5, strangers=2)
+    compiled, plain = np.zeros((1, likeness._COLUMNS)), np.zeros((1, likeness._COLUMNS))
+    column = links.large.columns
+    given = (
+        np.array([1]), column.sizes, column.hashes, table.index.slot_keys, table.index.slot_rows, table.stats,
+        Tails().taken_limits(share=0.25),
+    )  # fmt: skip
+    likeness._measure(*given, compiled)
+    likeness._measure.py_func(*given, plain)
+    assert np.allclose(compiled, plain)
