@@ -5,9 +5,8 @@ keyword-only structs whose fields carry the contract's names in the contract's o
 and `decode` are the only way in and out, for the operators' records too.
 Invariants: equal records give equal bytes. Keys stand in the order of the fields, names of facts
 sorted; floats are rounded to 6 decimals; a field that is None is left out, `confidence` aside,
-where null is a statement ("not calibrated"). Inside, every time (`TIME_FIELDS`) is int64 epoch ms;
-it is written as RFC 3339 UTC with three decimals, read with any offset or as epoch ms.
-Limits: unknown fields are ignored, lengths checked on input only. Years 1 to 9999.
+where null is a statement ("not calibrated"). Inside, every time (`TIME_FIELDS`) is int64 epoch ms,
+written as RFC 3339 UTC with three decimals. Unknown fields are ignored, lengths checked on input only.
 Source: RFC 3339; JSON Schema 2020-12 in `schemas/`, held against these structs by test.
 """
 

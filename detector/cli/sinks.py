@@ -9,7 +9,7 @@ import typer
 
 from detector.cli.common import EXIT_GATE, EXIT_INFRASTRUCTURE, EXIT_USAGE, fail
 from detector.cli.live import Bootstrap, Prefix, connect, exits
-from detector.config import ConfigError
+from detector.records import ConfigError
 from detector.runtime import logs
 from detector.runtime.logs import LogFormat
 from detector.runtime.sinks import running

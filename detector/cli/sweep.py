@@ -10,8 +10,8 @@ from detector.cli.common import EXIT_INPUT, EXIT_USAGE, Format, errors, fail, re
 from detector.cli.evaluate import duration
 from detector.cli.inputs import resolved
 from detector.cli.output import Listing, Output, chosen, console, write_rows
-from detector.config import ConfigError, Settings
-from detector.records import DetectorError
+from detector.config import Settings
+from detector.records import ConfigError, DetectorError
 from detector.tuning import sweep as engine
 from detector.tuning.scored import Log, confirmed, scored
 from detector.tuning.scoring import read_labels

@@ -13,8 +13,8 @@ from detector.pages.blocks import Bar, Card, Table, Tone, columns
 from detector.pages.words import UNKNOWN, count, number, plural, share, when
 from detector.records import Alert, Evidence
 from detector.runtime.explain import clearing
-from detector.runtime.summary import facts_of
 from detector.signatures.registry import BY_ID
+from detector.story import facts_of
 from detector.vocabulary import Severity
 
 LINKS_SHOWN, SAMPLES_SHOWN, MEMBERS_SHOWN = 8, 5, 3

@@ -23,9 +23,9 @@ from typing import Final
 
 from aiohttp import web
 
-from detector.config import ConfigError
 from detector.pages.live import live_page
 from detector.pages.rendering import asset, live_html, live_parts
+from detector.records import ConfigError
 from detector.runtime.kafka.watching import Seen
 
 REFRESH_S: Final = 5

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from detector.config import ConfigError, Settings
+from detector.config import Settings
+from detector.records import ConfigError
 from detector.signatures.registry import BY_ID
 from detector.tuning.evaluate import DAY_MS, Labels
 from detector.tuning.evaluate import truth_of as labels_of

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from detector.config import ConfigError
+from detector.records import ConfigError
 from detector.sinks.lines import AlertFormat
 
 PAGERDUTY_VARIABLE: Final = "STILLWATCH_PAGERDUTY_KEY"
