@@ -22,6 +22,7 @@ from detector.frames import ID, NUM, TIER_SHIFT, Flag
 from detector.index import KeyIndex, NamesOf, Pinned, find
 from detector.sketches import histogram, hyperloglog, space_saving
 from detector.sketches.columns import kernel
+from detector.sketches.prefetch import LINE_BYTES, prefetch
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -33,6 +34,8 @@ SESSION_GAP_MS = 1_800_000
 # An eviction frees a sixteenth of the table at once: the rebuild of the index then
 # costs a newcomer well under a microsecond.
 EVICT_SHARE = 16
+# Rows ahead that their memory is asked for: what one event takes, times this, is longer than memory takes.
+AHEAD = 6
 
 
 class A(IntEnum):
@@ -146,7 +149,11 @@ _COUNTED = np.array(
 def resolve(slot_keys, slot_rows, keys, out, fresh):  # type: ignore[no-untyped-def]
     """Map pane rows to table rows; -1 and the pane row listed in `fresh` where absent. Returns how many."""
     n = 0
+    mask = np.uint64(slot_keys.size - 1)
     for i in range(keys.size):
+        at = np.int64(keys[min(i + AHEAD, keys.size - 1)] & mask)
+        prefetch(slot_keys, at, 0)
+        prefetch(slot_rows, at, 0)
         row = find(slot_keys, slot_rows, keys[i])
         out[i] = row
         if row < 0:
@@ -224,11 +231,23 @@ def _switch(s, value, last, switches):  # type: ignore[no-untyped-def]
     s[last] = value
 
 
+@kernel
+def _ask_for(row, stats, prompts, t_keys, t_counts, t_errors):  # type: ignore[no-untyped-def]
+    for byte in range(0, stats.shape[1] * 8, LINE_BYTES):
+        prefetch(stats, row, byte)
+    for byte in range(0, prompts.shape[1], LINE_BYTES):
+        prefetch(prompts, row, byte)
+    prefetch(t_keys, row, 0)
+    prefetch(t_counts, row, 0)
+    prefetch(t_errors, row, 0)
+
+
 @numba.njit(cache=True)
 def fold(rows, ids, numbers, counted, stats, prompts, t_keys, t_counts, t_errors, touched):  # type: ignore[no-untyped-def]
     """Merge a pane's rows into the account columns, in canonical order. Returns the number of touched rows."""
     n_touched = 0
     for i in range(rows.size):
+        _ask_for(rows[min(i + AHEAD, rows.size - 1)], stats, prompts, t_keys, t_counts, t_errors)
         r = rows[i]
         if r < 0:
             continue

@@ -14,8 +14,10 @@ import numpy as np
 from detector.frames import ID
 from detector.index import find
 from detector.sketches.columns import kernel
+from detector.sketches.prefetch import prefetch
 
 GENERATION_TAGS = 8
+AHEAD = 1  # rows whose keys' places are asked for early
 _I_ACCOUNT = int(ID.ACCOUNT)
 
 
@@ -57,17 +59,18 @@ def seen_by_another(gate, load, generation, key, account):  # type: ignore[no-un
 def knock(slot_keys, slot_rows, ids, columns, gate, load, generation, rows_out, keys_out, at_out):  # type: ignore[no-untyped-def]
     """Map every (row, link column) to its link row (-1 absent), and list the keys that the gate admits.
 
-    Returns how many, and a number without meaning: it keeps alive the loads that warm the cache.
+    Returns how many.
     """
     n = 0
-    warmed = np.uint64(0)
     slots, buckets = np.uint64(slot_keys.size - 1), np.uint64(gate.shape[0] - 1)
     for i in range(ids.shape[0]):
         account = ids[i, _I_ACCOUNT]
-        # Nearly every key is a miss in two big tables: loads that wait for nothing overlap.
+        # Nearly every key is a miss in two big tables: those of the next row are asked for while this one is looked up.
+        ahead = min(i + AHEAD, ids.shape[0] - 1)
         for j in range(columns.size):
-            key = ids[i, columns[j]]
-            warmed ^= slot_keys[key & slots] ^ np.uint64(gate[(key >> np.uint64(20)) & buckets, 0])
+            key = ids[ahead, columns[j]]
+            prefetch(slot_keys, np.int64(key & slots), 0)
+            prefetch(gate, np.int64((key >> np.uint64(20)) & buckets), 0)
         for j in range(columns.size):
             key = ids[i, columns[j]]
             if key == 0:
@@ -79,4 +82,4 @@ def knock(slot_keys, slot_rows, ids, columns, gate, load, generation, rows_out, 
                 keys_out[n] = key
                 at_out[n] = i * columns.size + j
                 n += 1
-    return n, warmed
+    return n

@@ -13,8 +13,6 @@ Source: two-stage membership with veto: containing whoever carries a suspicious 
 cost 1,000 ppm of innocents in trials, the profile brought it to zero.
 """
 
-import math
-
 import msgspec
 import numba
 import numpy as np
@@ -27,7 +25,6 @@ from detector.link_columns import KINDS, PROGRAM_KINDS, L, P
 from detector.links import LinkTable
 from detector.panes import Pane
 from detector.records import Evidence, Verdict
-from detector.signatures.contract import wilson_lower
 from detector.tails import Tails
 
 U64 = npt.NDArray[np.uint64]
@@ -37,10 +34,6 @@ Bools = npt.NDArray[np.bool_]
 CORE_MAX = 64
 HITS_MIN = 2
 HIT_SHARE_MIN = 0.1
-# A pool of which this share, and no fewer accounts, act with a campaign already belongs to it:
-# pools are accused one by one, so of several texts of one pipeline the first found the campaign.
-OVERLAP_MIN = 0.2
-OVERLAP_ACCOUNTS_MIN = 3
 # Fewer members at once are not worth a case yet: the pool is judged again when it has grown.
 FOUNDERS_MIN = 3
 # An attribute that this share of the core has in common vetoes when contradicted.
@@ -359,25 +352,6 @@ def enlist(
     stats[joined, A.RENEW_MS] = NOT_DUE
     enter(campaign, joined, accounts, now_ms=end_ms)
     return joined
-
-
-def homes_of(pool: int, links: LinkTable, accounts: AccountTable) -> list[int]:
-    """Campaigns with which enough of a pool's sampled accounts act: the one with most of them first."""
-    rows, _ = sampled(links, pool, accounts)
-    member, hit = accounts.stats[rows, A.CAMPAIGN], accounts.stats[rows, A.HIT_OF]
-    numbers, counts = np.unique(np.where(member > 0, member, hit), return_counts=True)
-    size = int(links.large.columns.sizes[pool])
-    enough = (numbers > 0) & (counts >= OVERLAP_ACCOUNTS_MIN) & (counts >= OVERLAP_MIN * size)
-    numbers, counts = numbers[enough], counts[enough]
-    return [int(n) for n in numbers[np.argsort(-counts, kind="stable")]]
-
-
-def kinship(pool: int, number: int, links: LinkTable, accounts: AccountTable) -> float:
-    """Log-odds that an account of a pool is a member of a campaign, by the lower bound; at most even."""
-    rows, _ = sampled(links, pool, accounts)
-    members = float((accounts.stats[rows, A.CAMPAIGN] == number).sum())
-    share = float(wilson_lower(np.array([members]), np.array([float(links.large.columns.sizes[pool])]))[0])
-    return min(math.log(max(share, 1e-9) / max(1.0 - share, 1e-9)), 0.0)
 
 
 def founding_rows(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, *, tails: Tails) -> I64:

@@ -152,7 +152,7 @@ class Cases:
         p = self.links.pools[accused.pool]
         kind = KINDS[int(p[P.KIND])]
         judged = accused.judged
-        homes = campaigns.homes_of(accused.pool, self.links, self.accounts)
+        homes = life.homes_of(accused.pool, self.links, self.accounts)
         home = self.campaigns.get(int(p[P.CAMPAIGN]) or (homes[0] if homes else 0))
         home = home or life.home_of(int(self.links.index.keys[p[P.LINK]]), self.campaigns)
         if home is None and kind in FOUNDING_KINDS and judged.cross_account and not accused.kin:
@@ -189,7 +189,7 @@ class Cases:
     def _kin(self, accused: Accused, home: Campaign) -> bool:
         """Say whether a pool is likely a campaign's own, as its accounts are, and the evidence then suffices."""
         verdict = accused.judged.verdict
-        prior = campaigns.kinship(accused.pool, home.number, self.links, self.accounts)
+        prior = life.kinship(accused.pool, home.number, self.links, self.accounts)
         return accused.judged.cross_account and verdict.log_odds - verdict.prior + prior >= verdict.threshold
 
     def _found(self, accused: Accused, end_ms: int) -> Campaign | None:
@@ -256,8 +256,8 @@ class Cases:
     def attributes_of(self, row: int) -> dict[str, int]:
         """The digests of an account's attributes that an exemption may name."""
         stats = self.accounts.stats[row]
-        columns = dict(zip(desk.ATTRIBUTE_SCOPES, (A.ORG, A.PAYMENT), strict=True))
-        return {scope: int(stats[column].astype(np.uint64)) for scope, column in columns.items()}
+        scopes = zip(desk.ATTRIBUTE_SCOPES, (A.ORG, A.PAYMENT), strict=True)
+        return {scope: int(stats[column].astype(np.uint64)) for scope, column in scopes}
 
     def _spared(self, name: str, row: int, cause: Cause, now_ms: int) -> bool:
         """Say whether an operator's word keeps a member from being leased, and count it."""
@@ -375,8 +375,10 @@ class Cases:
         leases = self.ledger.leases
         names = sorted(m.name for m in campaign.members.values())
         held = (leases["account", name].decision.decision_id for name in names if ("account", name) in leases)
-        if campaign.revision == 0:
-            self._schedule_approval(campaign, now_ms)
+        if campaign.revision == 0 and self.desk.approve_after_ms >= 0:
+            # A replay stands in for the operator, who approves after a while.
+            due_ms = now_ms + self.settings.lateness_ms + self.desk.approve_after_ms
+            desk.wait(self.desk, publishing.approval(campaign, tenant=self.tenant, due_ms=due_ms))
         self.outputs += publishing.revision(
             self.outlet,
             campaign,
@@ -386,12 +388,6 @@ class Cases:
             now_ms=now_ms,
             absorbed_by=absorbed_by,
         )
-
-    def _schedule_approval(self, campaign: Campaign, now_ms: int) -> None:
-        """Where a replay stands in for the operator: approve the campaign after a while."""
-        if self.desk.approve_after_ms >= 0:
-            due_ms = now_ms + self.settings.lateness_ms + self.desk.approve_after_ms
-            desk.wait(self.desk, publishing.approval(campaign, tenant=self.tenant, due_ms=due_ms))
 
     def members_of(self, campaign: Campaign) -> list[Member]:
         """List a campaign's members by name."""

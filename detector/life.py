@@ -10,6 +10,7 @@ Limits: `WATCHED_MAX` campaigns are watched, each for `WATCH_MS` after its last 
 Source: pools that were banned and replaced within hours, by others with the same fixed text.
 """
 
+import math
 from collections.abc import Iterable
 
 import msgspec
@@ -23,6 +24,7 @@ from detector.config import DecisionSettings
 from detector.drift import HOURS_KEPT, replaced
 from detector.link_columns import P
 from detector.links import LinkTable
+from detector.signatures.contract import wilson_lower
 
 I64 = npt.NDArray[np.int64]
 
@@ -35,6 +37,10 @@ WATCH_MS = 30 * DAY_MS
 WATCHED_MAX = 64
 # As many as make a rate known (signatures ask for no fewer organisations).
 PART_MIN = 8
+# A pool of which this share, and no fewer accounts, act with a campaign already belongs to it:
+# pools are accused one by one, so of several texts of one pipeline the first found the campaign.
+OVERLAP_MIN = 0.2
+OVERLAP_ACCOUNTS_MIN = 3
 
 
 def sleeps(campaign: Campaign) -> bool:
@@ -87,6 +93,25 @@ def note_hour(campaign: Campaign, *, now_ms: int) -> bool:
         return False
     campaign.remark = REPLACED
     return True
+
+
+def homes_of(pool: int, links: LinkTable, accounts: AccountTable) -> list[int]:
+    """Campaigns with which enough of a pool's sampled accounts act: the one with most of them first."""
+    rows, _ = campaigns.sampled(links, pool, accounts)
+    member, hit = accounts.stats[rows, A.CAMPAIGN], accounts.stats[rows, A.HIT_OF]
+    numbers, counts = np.unique(np.where(member > 0, member, hit), return_counts=True)
+    size = int(links.large.columns.sizes[pool])
+    enough = (numbers > 0) & (counts >= OVERLAP_ACCOUNTS_MIN) & (counts >= OVERLAP_MIN * size)
+    numbers, counts = numbers[enough], counts[enough]
+    return [int(n) for n in numbers[np.argsort(-counts, kind="stable")]]
+
+
+def kinship(pool: int, number: int, links: LinkTable, accounts: AccountTable) -> float:
+    """Log-odds that an account of a pool is a member of a campaign, by the lower bound; at most even."""
+    rows, _ = campaigns.sampled(links, pool, accounts)
+    members = float((accounts.stats[rows, A.CAMPAIGN] == number).sum())
+    share = float(wilson_lower(np.array([members]), np.array([float(links.large.columns.sizes[pool])]))[0])
+    return min(math.log(max(share, 1e-9) / max(1.0 - share, 1e-9)), 0.0)
 
 
 def home_of(link: int, known: dict[int, Campaign]) -> Campaign | None:

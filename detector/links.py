@@ -93,7 +93,7 @@ class LinkTable:
         """
         rows = np.empty((len(ids), columns.size), np.int64)
         keys, at = np.empty(rows.size, np.uint64), np.empty(rows.size, np.int64)
-        n, _ = knock(
+        n = knock(
             self.index.slot_keys,
             self.index.slot_rows,
             ids,
@@ -123,7 +123,7 @@ class LinkTable:
 
     def fold(self, rows: I64, ids: U64, numbers: I64) -> None:
         """Merge a pane (its links already mapped by `admit`)."""
-        n_touched, _ = fold(
+        self.n_touched += fold(
             rows,
             ids,
             numbers,
@@ -136,7 +136,6 @@ class LinkTable:
             self.free,
             self.touched[self.n_touched :],
         )
-        self.n_touched += n_touched
 
     def _evict(self, wanted: int, pinned: Pinned) -> None:
         used = self.index.used

@@ -16,12 +16,15 @@ from detector.frames import ID, NUM, Flag
 from detector.link_columns import POOL_COLUMNS, POOL_REGISTERS, SMALL_K, L, P
 from detector.sketches import bottom_k, histogram, hyperloglog
 from detector.sketches.columns import kernel
+from detector.sketches.prefetch import LINE_BYTES, prefetch
 
 (_KIND, _FIRST, _LAST, _REQUESTS, _POOL) = (int(c) for c in L)
 (
     _P_LINK, _P_FIRST, _P_LAST, _P_REQUESTS, _P_OUTPUT, _P_REASONING, _P_COST, _P_LOG_OUT, _P_TURN_KNOWN, _P_SINGLE,
     _P_ELICITATION_KNOWN, _P_ELICITED, _P_TOOLS_KNOWN, _P_TOOLS, _P_TEXTS, _P_JUDGED, _P_TOUCHED, _P_KIND, _P_CAMPAIGN,
 ) = (int(c) for c in P)  # fmt: skip
+# Rows ahead that links' rows are asked for, and their pools, which the links' rows name.
+LINKS_AHEAD, POOLS_AHEAD = 4, 2
 POOL_COUNTED = np.array(
     [
         [int(Flag.ELICITATION_KNOWN), _P_ELICITATION_KNOWN],
@@ -79,6 +82,39 @@ def _promote(r, s, time, small, pools, large, free):  # type: ignore[no-untyped-
         large[4][pool, k] = small[4][r, k]
 
 
+@kernel
+def _ask_for_pool(pool, ids, i, pools, large, orgs, subnets, payments, prompts):  # type: ignore[no-untyped-def]
+    for byte in range(0, POOL_COLUMNS * 8, LINE_BYTES):
+        prefetch(pools, pool, byte)
+    prefetch(large[0], pool, 0)
+    prefetch(large[2], pool, 0)
+    prefetch(large[3], pool, 0)
+    register = np.uint64(POOL_REGISTERS - 1)
+    prefetch(orgs, pool, np.int64((ids[i, _I_ORG] if ids[i, _I_ORG] != 0 else ids[i, _I_ACCOUNT]) & register))
+    prefetch(subnets, pool, np.int64(ids[i, _I_SUBNET] & register))
+    prefetch(payments, pool, np.int64(ids[i, _I_PAYMENT] & register))
+    prefetch(prompts, pool, np.int64(ids[i, _I_PROMPT] & register))
+
+
+@kernel
+def _ask_for(rows, ids, i, stats, small, pools, large, orgs, subnets, payments, prompts):  # type: ignore[no-untyped-def]
+    """Ask for what the next events need: first the links' rows, then what these lead to."""
+    links = min(i + LINKS_AHEAD, rows.shape[0] - 1)
+    near = min(i + POOLS_AHEAD, rows.shape[0] - 1)
+    for j in range(rows.shape[1]):
+        if rows[links, j] >= 0:
+            prefetch(stats, rows[links, j], 0)
+        r = rows[near, j]
+        if r < 0:
+            continue
+        if stats[r, _POOL] > 0:
+            _ask_for_pool(stats[r, _POOL] - 1, ids, near, pools, large, orgs, subnets, payments, prompts)
+        else:
+            prefetch(small[0], r, 0)
+            prefetch(small[2], r, 0)
+            prefetch(small[3], r, 0)
+
+
 @numba.njit(cache=True)
 def fold(  # type: ignore[no-untyped-def]
     rows, ids, numbers, counted, stats, small, pools, large, orgs, subnets, payments, prompts, free, touched
@@ -86,29 +122,20 @@ def fold(  # type: ignore[no-untyped-def]
     """Merge a pane into links and pools, promoting links that reach `SMALL_K` accounts.
 
     `small` and `large` are (hashes, counts, sizes, thetas, firsts). `free[0]`
-    counts the free pool rows listed behind it. Returns how many pools were touched first,
-    and a number without meaning that keeps the loads alive which warm the cache.
+    counts the free pool rows listed behind it. Returns how many pools were touched first.
     """
     n_touched = 0
-    warmed = np.int64(0)
     amounts = np.zeros(POOL_COLUMNS, np.int64)
     for i in range(rows.shape[0]):
         time = numbers[i, _TIME]
         account = ids[i, _I_ACCOUNT]
+        _ask_for(rows, ids, i, stats, small, pools, large, orgs, subnets, payments, prompts)
         # All that is the same for every pool of the event.
         _amounts(ids, numbers, i, counted, amounts)
         org_at, org_rank = hyperloglog.place(ids[i, _I_ORG] if ids[i, _I_ORG] != 0 else account, POOL_REGISTERS)
         subnet_at, subnet_rank = hyperloglog.place(ids[i, _I_SUBNET], POOL_REGISTERS)
         payment_at, payment_rank = hyperloglog.place(ids[i, _I_PAYMENT], POOL_REGISTERS)
         prompt_at, prompt_rank = hyperloglog.place(ids[i, _I_PROMPT], POOL_REGISTERS)
-        # Pools lie far apart: loads that wait for nothing overlap.
-        for j in range(rows.shape[1]):
-            r = rows[i, j]
-            if r >= 0 and stats[r, _POOL] > 0:
-                pool = stats[r, _POOL] - 1
-                warmed ^= pools[pool, _P_REQUESTS] ^ pools[pool, _P_TEXTS]
-                warmed ^= orgs[pool, org_at] ^ subnets[pool, subnet_at]
-                warmed ^= payments[pool, payment_at] ^ prompts[pool, prompt_at]
         for j in range(rows.shape[1]):
             r = rows[i, j]
             if r < 0:
@@ -138,4 +165,4 @@ def fold(  # type: ignore[no-untyped-def]
             hyperloglog.raise_to(subnets, pool, subnet_at, subnet_rank)
             hyperloglog.raise_to(payments, pool, payment_at, payment_rank)
             hyperloglog.raise_to(prompts, pool, prompt_at, prompt_rank)
-    return n_touched, warmed
+    return n_touched

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from detector.accounts import A, AccountTable
 from detector.index import find
-from detector.likeness import DAY_MS, first_of, likeness, log_rate, paced
+from detector.likeness import DAY_MS, likeness, log_rate, paced
 from detector.link_columns import KINDS, PASSED_KINDS, POOL_K, PROGRAM_KINDS, TEXT_KINDS, P
 from detector.links import LinkTable
 from detector.population import JUDGED_BIT, MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Population
@@ -22,7 +22,8 @@ from detector.registrations import Registrations
 from detector.signatures.contract import REGULAR_SESSIONS, AccountView, LinkView, wilson_lower, wilson_upper
 from detector.signatures.registry import ACCOUNT_SIGNATURES
 from detector.sketches import bottom_k, hyperloglog
-from detector.sketches.columns import kernel
+from detector.sketches.columns import floor_log2, kernel
+from detector.sketches.prefetch import LINE_BYTES, prefetch
 from detector.tails import OUTPUT, Tails
 
 U64 = npt.NDArray[np.uint64]
@@ -102,17 +103,17 @@ def account_view(table: AccountTable, rows: I64, population: Population, tails: 
 
 
 @kernel
-def _agreement(programs, templates, units):  # type: ignore[no-untyped-def]
-    """Count the units behind the commonest known program, and the ordered pairs whose main templates agree."""
-    best = 0
-    agree = 0
-    for u in range(units):
-        same = 0
-        for v in range(units):
-            same += programs[v] == programs[u] and programs[u] != 0
-            agree += v != u and templates[v] == templates[u] and templates[v] != 0
-        best = max(best, same)
-    return best, agree
+def _count(value, keys, counts):  # type: ignore[no-untyped-def]
+    """Count a digest (int64, not 0); returns its count so far.
+
+    `keys` and `counts` (int64, open addressing) are at most half full; where a key is 0 the count means nothing.
+    """
+    at = value & (SEEN_SLOTS - 1)
+    while keys[at] != 0 and keys[at] != value:
+        at = (at + 1) & (SEEN_SLOTS - 1)
+    counts[at] = counts[at] + 1 if keys[at] == value else 1
+    keys[at] = value
+    return counts[at]
 
 
 @kernel
@@ -135,74 +136,97 @@ def _purity(s, count):  # type: ignore[no-untyped-def]
     return min(1.0, max(share, opened))
 
 
+@kernel
+def _rows_of(hashes, pool, size, slot_keys, slot_rows, stats, t_keys, t_counts, rows):  # type: ignore[no-untyped-def]
+    """Find the account rows of a pool's sample, -1 where absent, and ask for what they hold: they lie far apart."""
+    mask = np.uint64(slot_keys.size - 1)
+    for k in range(size):
+        prefetch(slot_keys, np.int64(hashes[pool, k] & mask), 0)
+        prefetch(slot_rows, np.int64(hashes[pool, k] & mask), 0)
+    for k in range(size):
+        row = find(slot_keys, slot_rows, hashes[pool, k])
+        rows[k] = row
+        for column in range(0, stats.shape[1], LINE_BYTES // 8):
+            prefetch(stats, row, column * 8)
+        prefetch(t_keys, row, 0)
+        prefetch(t_counts, row, 0)
+
+
+@kernel
+def _work(s, count, now_ms, out):  # type: ignore[no-untyped-def]
+    """Add what an account's requests say: how pure, at what rate, how steady."""
+    out[_PURITY] += _purity(s, count)
+    if paced(s, now_ms):
+        rate = log_rate(s)
+        out[_PACED] += 1
+        out[_RATE] += rate
+        out[_RATE_SQ] += rate * rate
+        # Requests come in sessions: their number, not the requests', says how well a rate is known.
+        out[_NOISE] += 1.0 / s[_SESSIONS]
+    if s[_A_RUN_GAPS] >= 2:
+        gaps = np.float64(s[_A_RUN_GAPS])
+        weight = min(1.0, RUN_GAPS_MAX / gaps)
+        out[_RUN_GAPS] += weight * (gaps - 1)
+        out[_RUN_SQ] += weight * (s[_A_LOG_RUN_SQ] - s[_A_LOG_RUN] * (s[_A_LOG_RUN] / gaps))
+
+
+@kernel
+def _main_template(row, t_keys, t_counts):  # type: ignore[no-untyped-def]
+    top = 0
+    for t in range(1, t_keys.shape[1]):
+        if t_counts[row, t] > t_counts[row, top]:
+            top = t
+    return np.int64(t_keys[row, top])
+
+
 @numba.njit(cache=True)
 def _summarise(  # type: ignore[no-untyped-def]
-    pools,
-    sizes,
-    hashes,
-    counts,
-    slot_keys,
-    slot_rows,
-    stats,
-    t_keys,
-    t_counts,
-    base,
-    now_ms,
-    summary,
-    fired,
-    based,
+    pools, sizes, hashes, counts, slot_keys, slot_rows, stats, t_keys, t_counts, now_ms, summary, fired, strata
 ):
-    """Summarise each pool's sampled members; see `_SUMMARY`'s names. `base` is float64[STRATA, bits]."""
-    seen = np.empty(SEEN_SLOTS, np.int64)
-    programs = np.empty(hashes.shape[1], np.int64)
-    templates = np.empty(hashes.shape[1], np.uint64)
+    """Summarise each pool's sampled members; see `_SUMMARY`'s names.
+
+    `fired` (float64[pools, bits]) counts units by bit, `strata` (float64[pools, STRATA]) those counted there.
+    """
+    rows = np.empty(hashes.shape[1], np.int64)
+    seen, times = np.empty(SEEN_SLOTS, np.int64), np.empty(SEEN_SLOTS, np.int64)
+    programs, program_counts = np.empty(SEEN_SLOTS, np.int64), np.empty(SEEN_SLOTS, np.int64)
+    templates, template_counts = np.empty(SEEN_SLOTS, np.int64), np.empty(SEEN_SLOTS, np.int64)
     for i in range(pools.size):
         pool = pools[i]
         out = summary[i]
-        units = 0
+        size = np.int64(sizes[pool])
+        _rows_of(hashes, pool, size, slot_keys, slot_rows, stats, t_keys, t_counts, rows)
         seen[:] = 0
-        for k in range(np.int64(sizes[pool])):
-            row = find(slot_keys, slot_rows, hashes[pool, k])
+        programs[:] = 0
+        templates[:] = 0
+        units = best = agree = 0
+        for k in range(size):
+            row = rows[k]
             if row < 0:
                 continue
             s = stats[row]
             out[_MEMBERS] += 1
-            count = np.float64(counts[pool, k])
             _life(s, now_ms, out)
-            out[_PURITY] += _purity(s, count)
-            if paced(s, now_ms):
-                rate = log_rate(s)
-                out[_PACED] += 1
-                out[_RATE] += rate
-                out[_RATE_SQ] += rate * rate
-                # Requests come in sessions: their number, not the requests', says how well a rate is known.
-                out[_NOISE] += 1.0 / s[_SESSIONS]
-            if s[_A_RUN_GAPS] >= 2:
-                gaps = np.float64(s[_A_RUN_GAPS])
-                weight = min(1.0, RUN_GAPS_MAX / gaps)
-                out[_RUN_GAPS] += weight * (gaps - 1)
-                out[_RUN_SQ] += weight * (s[_A_LOG_RUN_SQ] - s[_A_LOG_RUN] * (s[_A_LOG_RUN] / gaps))
-            if not first_of(s[_ORG], seen):
+            _work(s, np.float64(counts[pool, k]), now_ms, out)
+            if _count(s[_ORG], seen, times) > 1:
                 continue
-            programs[units] = s[_PROGRAM_OF]
-            top = 0
-            for t in range(1, t_keys.shape[1]):
-                if t_counts[row, t] > t_counts[row, top]:
-                    top = t
-            templates[units] = t_keys[row, top]
             units += 1
+            # The units behind the commonest known program, and the ordered pairs whose main templates agree.
+            if s[_PROGRAM_OF] != 0:
+                best = max(best, _count(s[_PROGRAM_OF], programs, program_counts))
+            template = _main_template(row, t_keys, t_counts)
+            if template != 0:
+                agree += 2 * (_count(template, templates, template_counts) - 1)
             out[_PAYING] += s[_PAYMENT] != 0
             out[_PROGRAMMED] += s[_PROGRAM_OF] != 0
             if s[_CREATED] >= 0:
                 out[_AGED] += 1
                 out[_YOUNG] += s[_LAST] - s[_CREATED] < _WEEK_MS
             if s[_REQUESTS] >= MATURE_REQUESTS:
-                stratum = min(np.int64(np.log2(s[_REQUESTS])), STRATA - 1)
-                for b in range(SIGNATURE_BITS):
+                strata[i, min(floor_log2(s[_REQUESTS]), STRATA - 1)] += 1
+                for b in range(fired.shape[1]):
                     fired[i, b] += (s[_FIRED] >> b) & 1
-                    based[i, b] += base[stratum, b]
         out[_UNITS] = units
-        best, agree = _agreement(programs, templates, units)
         out[_PROGRAM] = best
         out[_COLLIDE] = agree / max(units * (units - 1), 1)
 
@@ -261,16 +285,16 @@ def _members(
 ) -> tuple[F64, F64, F64]:
     """Summarise the pools' members: see `_SUMMARY`'s names, firings by bit, and what the population would fire."""
     n, column = pools.size, links.large.columns
-    summary, fired, based = np.zeros((n, _SUMMARY)), np.zeros((n, SIGNATURE_BITS)), np.zeros((n, SIGNATURE_BITS))
+    summary, fired, strata = (np.zeros((n, columns)) for columns in (_SUMMARY, SIGNATURE_BITS, STRATA))
     live = population.accounts.astype(np.float64)
     whole = population.fired.sum(axis=0) / max(live.sum(), 1.0)
     base = np.where(live[:, None] >= 50, population.fired / np.maximum(live[:, None], 1.0), whole[None, :])
     _summarise(
         pools, column.sizes, column.hashes, column.counts,
         accounts.index.slot_keys, accounts.index.slot_rows, accounts.stats, accounts.template_keys,
-        accounts.template_counts, base, now_ms, summary, fired, based,
+        accounts.template_counts, now_ms, summary, fired, strata,
     )  # fmt: skip
-    return summary, fired, based
+    return summary, fired, strata @ base
 
 
 def link_view(
@@ -333,7 +357,7 @@ def link_view(
         output_log_mean=p[:, P.LOG_OUT] / np.maximum(p[:, P.REQUESTS], 1.0) / _OCTAVE,
         **_alike(links, pools, accounts, tails, usual=_usual(summary), now_ms=now_ms),
         template_collision=summary[:, _COLLIDE],
-        watched=np.zeros(n),  # whoever knows what is watched puts it in
+        watched=np.zeros(pools.size),  # whoever knows what is watched puts it in
         population=max(float(population.accounts.sum()), 1.0),
         fired=_firing(population, tails, fired, based, crowd.value / units),
     )

@@ -51,7 +51,7 @@ def sweep(
     objective: Objective = "f1",
     profile: Annotated[Profile, typer.Option(help="what false cases and misses cost")] = "standard",
     confirm: Annotated[bool, typer.Option("--confirm", help="replay the best setting and score it in full")] = False,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="keep scores.parquet and sweep.json here")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="keep answers.parquet and sweep.json here")] = None,
     config: Annotated[Path | None, typer.Option(help="settings, TOML")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="override a setting: a.b=value")] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="processes that read and encode")] = 1,

@@ -56,7 +56,8 @@ def _pools(judge: Judge, best: F64) -> pa.Table:
     links, active = judge.links, judge.coverage()[0]
     pools = np.flatnonzero(links.pools[:, P.REQUESTS] >= REQUESTS_MIN)
     pools = pools[np.argsort(links.index.keys[links.pools[pools, P.LINK]], kind="stable")]
-    view = link_view(links, pools, judge.accounts, judge.population, judge.tails, now_ms=judge.discovered_ms)
+    known = (judge.accounts, judge.population, judge.tails, judge.registrations)
+    view = link_view(links, pools, *known, now_ms=judge.discovered_ms)
     answers, total, families = score_pools(view, active, judge.settings)
     sample = links.large.columns
     loose = np.flatnonzero(links.pools[pools, P.CAMPAIGN] == 0)

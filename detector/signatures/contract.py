@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import msgspec
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -202,17 +203,30 @@ def ramp(x: F64, *, low: float, high: float) -> F64:
     return np.nan_to_num(np.clip((x - low) / (high - low), 0.0, 1.0), nan=0.0)
 
 
+@numba.njit(cache=True)
+def _wilson_lower(hits, trials, z, out):  # type: ignore[no-untyped-def]
+    for i in range(out.size):
+        if not trials[i] > 0.0:
+            out[i] = 0.0
+            continue
+        n = max(trials[i], 1e-9)
+        p = hits[i] / n
+        centre = p + z * z / (2.0 * n)
+        spread = z * np.sqrt(p * (1.0 - p) / n + z * z / (4.0 * n * n))
+        out[i] = np.maximum((centre - spread) / (1.0 + z * z / n), 0.0)  # NaN stays, which max() would lose
+
+
 def wilson_lower(hits: F64, trials: F64, *, z: float = 2.0) -> F64:
-    """Bound a share from below (Wilson 1927); 0 where nothing was tried.
+    """Bound a share from below (Wilson 1927); 0 where nothing was tried. Arrays of one shape.
 
     >>> round(float(wilson_lower(np.array([8.0]), np.array([8.0]))[0]), 3)
     0.667
     """
-    n = np.maximum(trials, 1e-9)
-    p = hits / n
-    centre = p + z * z / (2 * n)
-    spread = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return np.where(trials > 0, np.maximum((centre - spread) / (1 + z * z / n), 0.0), 0.0)
+    assert hits.shape == trials.shape, f"{hits.shape} hits of {trials.shape} trials"
+    out: F64 = np.empty(hits.size)
+    flat = (np.require(counts.reshape(-1), np.float64, ["C", "W"]) for counts in (hits, trials))
+    _wilson_lower(*flat, z, out)
+    return out.reshape(hits.shape)
 
 
 def wilson_upper(hits: F64, trials: F64, *, z: float = 2.0) -> F64:
@@ -233,8 +247,8 @@ def fires_or_quiet(fires: Bools, *, judged: Bools) -> F64:
     return np.where(judged, np.where(fires, 1.0, -1.0), 0.0)
 
 
-def pooled(signature: Signature, view: LinkView) -> Answer:
-    """Turn an account signature's firings over a pool's members into evidence about the pool.
+def pooled(signatures: tuple[Signature, ...], view: LinkView) -> list[Answer]:
+    """Turn account signatures' firings over a pool's members into evidence about the pool, an answer for each.
 
     The log-likelihood ratio of `k` of `m` members firing under the signature's `campaign_rate`
     against the population's own rate (by its upper bound, the pool's members left out),
@@ -254,28 +268,32 @@ def pooled(signature: Signature, view: LinkView) -> Answer:
     (too few requests, a field its gateway does not send) counts neither way; where the
     population's rate is unknown the answer is 0.
     """
-    k, m, base = view.fired[signature.id]
+    if not signatures:
+        return []
+    k, m, base = (np.stack([view.fired[s.id][part] for s in signatures]) for part in range(3))
+    rate, alike, habit, spans, most = np.array(
+        [(s.campaign_rate, s.alike, s.habit_share, s.spans, s.log_odds_max) for s in signatures]
+    ).T[:, :, None]
     known = (m >= UNITS_MIN) & np.isfinite(base)
     p0 = np.clip(np.where(known, base, 1.0), BASE_RATE_MIN, BASE_RATE_MAX)
-    p1 = np.maximum(signature.campaign_rate, p0)
+    p1 = np.maximum(rate, p0)
     share = np.divide(k, m, out=np.zeros_like(k), where=m > 0)
-    strangers = m / (1.0 + np.maximum(m - 1.0, 0.0) * signature.alike)
+    strangers = m / (1.0 + np.maximum(m - 1.0, 0.0) * alike)
     fires, quiet = np.log(p1 / p0), np.log((1.0 - p0) / (1.0 - p1))
     ratio = strangers * (share * fires - (1.0 - share) * quiet)
     # At this share the two hypotheses explain the pool equally well.
     even = np.divide(quiet, fires + quiet, out=np.full(k.shape, np.nan), where=known & (fires > 0))
-    shown = np.log(signature.habit_share) + ratio
-    hidden = np.log(max(1.0 - signature.habit_share, np.finfo(float).tiny))
-    floor = -signature.log_odds_max if signature.habit_share >= 1.0 else 0.0
-    evidence = np.clip(np.logaddexp(shown, hidden) / signature.spans, floor, signature.log_odds_max)
-    facts = {
-        "members_firing_share": FactColumn(
-            value=np.where(m > 0, share, np.nan),
-            unit="share",
-            threshold=even,
-            lower=wilson_lower(k, m),
-            baseline=np.where(known, p0, np.nan),
-        ),
-        "members_judged": FactColumn(value=m, unit="organisations", threshold=UNITS_MIN),
-    }
-    return Answer(np.where(known, evidence, 0.0).round(6), facts)
+    shown, hidden = np.log(habit) + ratio, np.log(np.maximum(1.0 - habit, np.finfo(float).tiny))
+    evidence = np.clip(np.logaddexp(shown, hidden) / spans, np.where(habit >= 1.0, -most, 0.0), most)
+    log_odds = np.where(known, evidence, 0.0).round(6)
+    value, lower, baseline = np.where(m > 0, share, np.nan), wilson_lower(k, m), np.where(known, p0, np.nan)
+    return [
+        Answer(
+            log_odds[i],
+            {
+                "members_firing_share": FactColumn(value[i], "share", even[i], lower=lower[i], baseline=baseline[i]),
+                "members_judged": FactColumn(m[i], "organisations", UNITS_MIN),
+            },
+        )
+        for i in range(len(signatures))
+    ]

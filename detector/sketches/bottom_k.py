@@ -73,10 +73,13 @@ def add(hashes, counts, sizes, thetas, row, digest, weight):  # type: ignore[no-
     if digest >= thetas[row] or digest == np.uint64(0):
         return REFUSED
     size = int(sizes[row])
+    # All slots, without a way out in between: so the comparisons go several at a time.
+    held = np.int64(-1)
     for slot in range(size):
-        if hashes[row, slot] == digest:
-            counts[row, slot] = saturating_add(counts[row, slot], weight)
-            return slot
+        held = max(held, np.int64(slot) if hashes[row, slot] == digest else np.int64(-1))
+    if held >= 0:
+        counts[row, held] = saturating_add(counts[row, held], weight)
+        return held
     place = size
     if size == hashes.shape[1]:
         place = 0

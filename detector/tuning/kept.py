@@ -1,6 +1,6 @@
 """Kept: what every signature answered about every pool, so that verdicts can be taken again without the events.
 
-Purpose: `Keeper` listens to the judges of a replay; `write` and `read` hold what it heard in `scores.parquet`, a row
+Purpose: `Keeper` listens to the judges of a replay; `write` and `read` hold what it heard in `answers.parquet`, a row
 per judged pool and discovery, its sampled members beside it; `neutral` are the settings to listen under.
 Invariants: log-odds stand as the signatures answered, before any cap, shadow ones too. Rows are in the order of
 discovery, ties as the engine judged them. Under `neutral` nobody is ever accused, so no row depends on a verdict.
@@ -32,7 +32,7 @@ from detector.verdict import COUNTED, weigh
 I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
 
-FILE = "scores.parquet"
+FILE = "answers.parquet"
 # No log-odds reach it: six families at a cap of at most some hundreds.
 UNREACHABLE = 1e9
 FAMILIES_NAMED = 2

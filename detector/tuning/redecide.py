@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detector.campaigns import FOUNDERS_MIN, OVERLAP_ACCOUNTS_MIN, OVERLAP_MIN
+from detector.campaigns import FOUNDERS_MIN
 from detector.config import VerdictSettings
 from detector.discovery import FAMILIES
+from detector.life import OVERLAP_ACCOUNTS_MIN, OVERLAP_MIN
 from detector.signatures.registry import SIGNATURES
 from detector.tuning.kept import Kept
 from detector.verdict import COUNTED

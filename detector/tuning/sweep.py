@@ -21,8 +21,7 @@ import pyarrow as pa
 from detector.config import Settings
 from detector.records import ConfigError
 from detector.signatures.registry import BY_ID
-from detector.tuning.evaluate import DAY_MS, Labels
-from detector.tuning.evaluate import truth_of as labels_of
+from detector.tuning.evaluate import DAY_MS, Labels, by_account
 from detector.tuning.kept import Kept
 from detector.tuning.redecide import Case, cases, verdicts
 
@@ -69,7 +68,7 @@ class Point(NamedTuple):
 
 def truth_of(labels: Labels | None, *, events: Iterable[pa.RecordBatch]) -> Truth:
     """Walk a log and note who did what when; without labels everybody is innocent."""
-    known = labels_of(labels, events=events) if labels is not None else {}
+    known = by_account(labels, events=events) if labels is not None else {}
     seen: dict[str, str] = {}
     times: dict[str, list[I64]] = {}
     innocent, first_ms, last_ms = 0, np.iinfo(np.int64).max, 0

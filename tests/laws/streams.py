@@ -23,15 +23,11 @@ from detector.encode_operators import encode_operators
 from detector.events import EventBatch, event_batch
 from detector.frames import Frame, OperatorFrame
 from detector.judge import Judge
-from detector.operators import AllowEntry, Command, Control, Indicator, OperatorRecord, Received
+from detector.operators import Received
 from detector.snapshot import snapshot
-from detector.vocabulary import OperatorKind
+from tests.laws.orders import HOUR_MS, MINUTE_MS, START_MS, TENANT, some_orders
 
 KEY = hashing.DEVELOPMENT_KEY
-TENANT = "default"
-START_MS = 1_782_050_400_000
-MINUTE_MS = 60_000
-HOUR_MS = 60 * MINUTE_MS
 TINY = TableSettings(accounts_max=2_048, links_max=4_096, promoted_max=256, admission_cells=1 << 12)
 # Wide panes and short leases: hours of events see every step of a lease in few discoveries.
 SETTINGS = Settings(
@@ -198,75 +194,6 @@ def _disturb(rng: random.Random, events: list[Event]) -> list[Event]:
     return [e for _, _, e in sorted(arrivals, key=lambda a: a[:2])]
 
 
-def received(record: OperatorRecord, ingest_ms: int) -> Received:
-    """A record as the broker appended it at `ingest_ms`."""
-    kinds: dict[type, OperatorKind] = {
-        AllowEntry: "allow",
-        Command: "command",
-        Control: "control",
-        Indicator: "indicator",
-    }
-    return Received(kinds[type(record)], record, ingest_ms)
-
-
-def command(name: str, ingest_ms: int, **fields: Any) -> Received:
-    """A command of kim's."""
-    made = Command(command=name, tenant=TENANT, by="kim", reason="", at=ingest_ms, **fields)  # type: ignore[arg-type]
-    return received(made, ingest_ms)
-
-
-def switch(enforcement: str, ingest_ms: int) -> Received:
-    """The kill switch, turned."""
-    made = Control(enforcement=enforcement, since=ingest_ms, by="kim", reason="drill")  # type: ignore[arg-type]
-    return received(made, ingest_ms)
-
-
-def exemption(scope: str, value: str, ingest_ms: int, *, end_ms: int, signatures: tuple[str, ...] = ()) -> Received:
-    """An allow-list entry."""
-    made = AllowEntry(
-        tenant=TENANT,
-        scope=scope,  # type: ignore[arg-type]
-        value=value,
-        owner="kim",
-        reason="evaluation",
-        signatures=signatures,
-        expires_at=end_ms,
-    )
-    return received(made, ingest_ms)
-
-
-def indicator(kind: str, value: str, ingest_ms: int, *, end_ms: int) -> Received:
-    """A finding of others."""
-    made = Indicator(
-        indicator_id=f"indicator--{kind}",
-        tenant=TENANT,
-        kind=kind,  # type: ignore[arg-type]
-        value=value,
-        source="another lab",
-        owner="kim",
-        reason="",
-        expires_at=end_ms,
-    )
-    return received(made, ingest_ms)
-
-
-def _orders(rng: random.Random) -> tuple[Received, ...]:
-    """A revoke, exemptions, an added lease, a drill and findings of others, somewhere in the harvest's second half."""
-    at = [START_MS + rng.randrange(150, 300) * MINUTE_MS + rng.randrange(MINUTE_MS) for _ in range(6)]
-    drill = START_MS + 240 * MINUTE_MS + 1
-    return (
-        command("revoke", at[0], scope="account", value="h-1"),
-        exemption("org", "ho-2", at[1], end_ms=at[1] + 2 * HOUR_MS),
-        exemption("payment_fp", "card-1", at[2], end_ms=at[2] + HOUR_MS, signatures=("c1_shared_template",)),
-        command("add", at[3], scope="account", value="a-1", action="throttle", expires_at=at[3] + HOUR_MS),
-        command("revoke", at[4], scope="account", value="nobody"),
-        switch("off", drill),
-        switch("on", drill + 20 * MINUTE_MS),
-        indicator("template_fp", "t-harvest", START_MS + HOUR_MS, end_ms=START_MS + 3 * HOUR_MS),
-        indicator("anchor_fp", f"{7_001:016x}", START_MS + 2 * HOUR_MS, end_ms=START_MS + 9 * HOUR_MS),
-    )
-
-
 @cache
 def world(seed: int, *, sources: int, disturbed: bool = True) -> Stream:
     """Nine hours of 48 ordinary accounts, dealt out to sources; for the first five, 20 more harvest."""
@@ -278,7 +205,7 @@ def world(seed: int, *, sources: int, disturbed: bool = True) -> Stream:
     dealt: dict[str, list[Event]] = {f"s-{i}": [] for i in range(sources)}
     for e in arrivals:
         dealt[f"s-{rng.randrange(sources)}"].append(e)
-    orders = _orders(random.Random(seed)) if seed % 2 else ()
+    orders = some_orders(random.Random(seed)) if seed % 2 else ()
     return Stream({name: batch_of(held) for name, held in dealt.items()}, orders=orders)
 
 

@@ -150,7 +150,7 @@ def judge(signature: Signature, **given: Any) -> float:
 
 def judge_pool(signature: Signature, *, firing: float, judged: float, base: float) -> float:
     """What an account signature says of a pool where `firing` of `judged` organisations fire."""
-    return float(_first(pooled(signature, link_view(fired={signature.id: (firing, judged, base)}))))
+    return float(_first(pooled((signature,), link_view(fired={signature.id: (firing, judged, base)}))[0]))
 
 
 def _first(answer: Answer) -> float:

@@ -256,7 +256,7 @@ def test_reads_neither_clock_nor_chance_nor_the_world() -> None:
 
 def pool_of(signature: Signature, firing: float, judged: float, base: float) -> float:
     view = link_view(fired={signature.id: (firing, judged, base)})
-    return float(pooled(signature, view).log_odds[0])
+    return float(pooled((signature,), view)[0].log_odds[0])
 
 
 @pytest.mark.parametrize("signature", ACCOUNT_SIGNATURES, ids=lambda s: s.id)
@@ -290,7 +290,9 @@ def test_customers_of_one_application_are_not_many_witnesses(signature: Signatur
 
 def test_the_threshold_of_a_pool_is_where_it_starts_to_accuse() -> None:
     signature = ACCOUNT_SIGNATURES[0]
-    even = pooled(signature, link_view(fired={signature.id: (0, 100, 0.1)})).facts["members_firing_share"].threshold
+    even = (
+        pooled((signature,), link_view(fired={signature.id: (0, 100, 0.1)}))[0].facts["members_firing_share"].threshold
+    )
     assert isinstance(even, np.ndarray)
     assert pool_of(signature, 100 * even[0] + 1, 100, 0.1) > 0.0 == pool_of(signature, 100 * even[0] - 1, 100, 0.1)
 

@@ -20,6 +20,7 @@ from detector.records import encode as encode_record
 from detector.snapshot import restore, snapshot
 from detector.tuning.kept import SIGNATURE_IDS, Keeper, Kept, neutral
 from detector.vocabulary import IndicatorKind
+from tests.laws.orders import indicator
 from tests.laws.streams import (
     HOUR_MS,
     KEY,
@@ -31,7 +32,6 @@ from tests.laws.streams import (
     batch_of,
     event,
     frame_of,
-    indicator,
     judge_for,
     whole,
 )

@@ -13,7 +13,13 @@ from detector.frames import FrameError, unwire_operators, wire, wire_operators
 from detector.hashing import DEVELOPMENT_KEY
 from detector.operators import AllowEntry, Command, Control, Fault, Label, Received, read, tenant_of
 from detector.panes import GapError
-from tests.laws.streams import START_MS, command, exemption, frame_of, switch, whole, world
+from tests.laws.orders import command, exemption, switch
+from tests.laws.streams import (
+    START_MS,
+    frame_of,
+    whole,
+    world,
+)
 
 ALLOW = {
     "tenant": "default",

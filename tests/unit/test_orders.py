@@ -12,6 +12,7 @@ from detector.judge import DAY_MS, Judge
 from detector.operators import Control, Received
 from detector.records import Alert, Decision
 from detector.snapshot import restore, snapshot
+from tests.laws.orders import command, exemption, switch
 from tests.laws.streams import (
     HOUR_MS,
     KEY,
@@ -19,13 +20,10 @@ from tests.laws.streams import (
     SETTINGS,
     START_MS,
     Range,
-    command,
-    exemption,
     frame_of,
     judge_for,
     orders_of,
     stamped,
-    switch,
     whole,
     world,
 )

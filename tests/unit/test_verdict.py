@@ -125,7 +125,7 @@ def test_discovery_adds_up_like_the_verdict() -> None:
         for sid, signature in BY_ID.items():
             changed: Any = {"maturity": maturity if sid == "c1_shared_template" else signature.maturity}
             s = msgspec.structs.replace(signature, **changed)
-            answers.append((s, s.judge(view) if s.unit == "link" else pooled(s, view)))
+            answers.append((s, s.judge(view) if s.unit == "link" else pooled((s,), view)[0]))
         total, families = discovery._totals(answers, 1, Settings())
         result = weigh(discovery.items_at(answers, 0), SETTINGS)
         assert (float(total[0]), int(families[0])) == (result.verdict.log_odds, result.families)

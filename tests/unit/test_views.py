@@ -1,8 +1,12 @@
 """Views: what the member summary counts, and what it leaves unknown."""
 
+from collections import Counter
+
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detector import views
 from detector.accounts import ACCOUNT_COLUMNS, A
@@ -14,20 +18,13 @@ DAY_MS = 86_400_000
 NOW_MS = 100 * DAY_MS
 
 
-def agreement(programs: list[int], templates: list[int]) -> tuple[int, int]:
-    best, agree = views._agreement(np.array(programs, np.int64), np.array(templates, np.uint64), len(programs))
-    return int(best), int(agree)
-
-
-def test_the_commonest_program_is_counted_and_unknown_ones_are_none() -> None:
-    assert agreement([5, 5, 7, 5], [1, 2, 3, 4]) == (3, 0)
-    assert agreement([0, 0, 0, 7], [1, 2, 3, 4]) == (1, 0)
-    assert agreement([0, 0, 0], [1, 2, 3]) == (0, 0)
-
-
-def test_ordered_pairs_of_equal_known_templates_are_counted() -> None:
-    assert agreement([1, 2, 3, 4], [9, 9, 9, 0]) == (1, 6)
-    assert agreement([1, 2], [0, 0]) == (1, 0)
+@given(drawn=st.lists(st.sampled_from([1, 257, -1, 2**62, -(2**63)]) | st.integers(-(2**63), 2**63 - 1), max_size=128))
+def test_a_digest_is_counted_as_a_dictionary_does(drawn: list[int]) -> None:
+    keys, counts = np.zeros(views.SEEN_SLOTS, np.int64), np.zeros(views.SEEN_SLOTS, np.int64)
+    plain: Counter[int] = Counter()
+    for digest in filter(None, drawn):
+        plain[digest] += 1
+        assert views._count(np.int64(digest), keys, counts) == plain[digest]
 
 
 def life(*, created: int, first: int, last: int, sessions: int) -> tuple[bool, bool, bool]:
