@@ -80,7 +80,7 @@ LOCK = uv pip compile --quiet --universal --python-version 3.11 --fork-strategy 
 
 lock: ## resolve the dependencies anew, for Python 3.11 to 3.13
 	$(LOCK) --output-file requirements.lock
-	$(LOCK) --extra dev --extra kafka --extra enforce --extra broker --constraint requirements.lock --output-file requirements-dev.lock
+	$(LOCK) --extra dev --extra kafka --extra enforce --extra share --extra peers --extra broker --constraint requirements.lock --output-file requirements-dev.lock
 	$(LOCK) --extra kafka --extra enforce --constraint requirements-dev.lock --output-file deploy/requirements.lock
 	$(LOCK) --extra kafka --extra bench --output-file requirements-bench.lock
 	$(subst pyproject.toml,requirements-gateways.in,$(LOCK)) --output-file requirements-gateways.lock
