@@ -6,6 +6,8 @@ Invariants: a campaign's id derives from content (its founding link and time). A
 account becomes a member after `HITS_MIN` requests that carry a core link and agree
 with the core's profile, if they are at least `HIT_SHARE_MIN` of what it does; it is a
 member of one campaign only. What an account did with a campaign stands in its row.
+Whatever a member does renews its lease while the campaign is open; programs that members
+take up are the campaign's.
 Limits: `CORE_MAX` links are named and pinned as the core, further pools are matched
 all the same; an account that lost its row is known by name and what it had done until
 then, and counts anew when it comes back.
