@@ -220,7 +220,10 @@ def wilson_lower(hits: F64, trials: F64, *, z: float = 2.0) -> F64:
     assert hits.shape == trials.shape, f"{hits.shape} hits of {trials.shape} trials"
     out: F64 = np.empty(hits.size)
     _wilson_lower(
-        np.require(hits.reshape(-1), np.float64, "CW"), np.require(trials.reshape(-1), np.float64, "CW"), z, out
+        np.require(hits.reshape(-1), np.float64, ["C", "W"]),
+        np.require(trials.reshape(-1), np.float64, ["C", "W"]),
+        z,
+        out,
     )
     return out.reshape(hits.shape)
 
