@@ -31,6 +31,9 @@ def folded(log: str) -> dict[str, float]:
         piece = next(feed, None)
         encoded = time.process_time()
         if not isinstance(piece, Piece):
+            if judge is not None:
+                judge.end(log)  # closes the panes that lateness held open, and discovers once more
+            spent["judge"] += time.process_time() - encoded
             break
         judge = judge or Judge(piece.frames[0].tenant, (log,), Settings())
         for frame in piece.frames:
