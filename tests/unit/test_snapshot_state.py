@@ -15,7 +15,7 @@ ELSEWHERE = {
     "campaigns ledger desk freshness outlet recent outputs stamps closed_members",
     "buffer": "pane_ms lateness_ms skew_ms_max store sources panes away rows_away rows late_by_pane refused",
     "population": "accounts fired",
-    "tails": "sizes points limits fired bins",
+    "tails": "sizes points fired bins",
     "registrations": "domains counts",
     "accounts": "index stats prompts template_keys template_counts template_errors touched n_touched",
     "links": "index stats small pools large sketches free touched n_touched gate gate_load generation_ms",
