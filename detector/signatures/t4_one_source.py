@@ -54,7 +54,7 @@ def judge(view: LinkView) -> Answer:
     )
 
 
-LOG_ODDS_MAX = 3.5
+LOG_ODDS_MAX = 3.8
 SIGNATURE = Signature(
     id="t4_one_source",
     title="Prompts of strangers out of one source, without a text in common",

@@ -43,7 +43,7 @@ def judge(view: LinkView) -> Answer:
     )
 
 
-LOG_ODDS_MAX = 3.0
+LOG_ODDS_MAX = 3.5
 SIGNATURE = Signature(
     id="t5_taken_out",
     title="The accounts of a pool take far more out than they put in",

@@ -319,8 +319,8 @@ LOCK: dict[str, tuple[int, str]] = {
     "c3_work_queue": (3, "b5a0e5f5c45d3efc"),
     "c9_outputs_return": (2, "3c92c523fca8ab29"),
     "c10_short_lived": (3, "c9161d01d67ce546"),
-    "t4_one_source": (1, "85e8ef54fdcf7ba4"),
-    "t5_taken_out": (1, "a316681d059e8d05"),
+    "t4_one_source": (1, "885371702a89a9b5"),
+    "t5_taken_out": (1, "3848990a4de588d1"),
     "m1_population_outlier": (2, "3e59e6c255ae99ed"),
 }
 
