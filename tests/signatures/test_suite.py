@@ -310,7 +310,7 @@ LOCK: dict[str, tuple[int, str]] = {
     "a7_machine_pace": (2, "85197e8abc7d6c63"),
     "a9_instant_maximum": (2, "a78a3f35df3ed52a"),
     "a12_logit_probe": (1, "7f634c2295421049"),
-    "a14_refused_variants": (1, "c4c26c03fc254aaf"),
+    "a14_refused_variants": (2, "bc145399a6206b6c"),
     "n1_crowded_prefix": (3, "3839e0dc55a08c94"),
     "n3_prefix_template": (2, "af699909e7079a03"),
     "p1_shared_payment": (2, "1fd09889745feb67"),
