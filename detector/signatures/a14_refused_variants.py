@@ -1,7 +1,7 @@
 """A14: most requests are refused, each time with another text.
 
 Purpose: the search for a technique that gets through: one report counts over 12,000
-requests, each with another one.
+requests, each with another one. It is seen in what the requests meet, whatever their texts share.
 Misses: variants spread over very many accounts; searches on another model.
 Confuses: red teams, which declare their use; so it is pooled, and never decides alone.
 Limits: both shares count by their lower bounds, from 12 requests on.
@@ -36,11 +36,11 @@ def judge(view: AccountView) -> Answer:
 SIGNATURE = Signature(
     id="a14_refused_variants",
     title="Most requests are refused, each time with another text",
-    family="content",
+    family="behaviour",
     unit="account",
     needs=("finish_reason", "prompt_fp"),
     maturity="alert",
-    version=1,
+    version=2,
     cross_account=False,
     judge=judge,
     log_odds_max=3.0,

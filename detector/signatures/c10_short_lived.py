@@ -13,7 +13,6 @@ Source: reported turnover of about seven days' life at constant concurrency.
 import numpy as np
 
 from detector.signatures.contract import (
-    ALIKE_JOINT,
     BASE_RATE_MAX,
     BASE_RATE_MIN,
     F64,
@@ -43,9 +42,7 @@ def _youth(view: LinkView) -> F64:
     p0 = np.clip(np.where(known, view.young_base, 1.0), BASE_RATE_MIN, BASE_RATE_MAX)
     # On a platform where more are young than in a campaign, youth tells nothing.
     p1 = np.maximum(YOUNG_RATE, p0)
-    # Who comes to one text comes for one reason: a middling excess stays mild however many share it.
-    strangers = 1.0 / (1.0 + np.maximum(n - 1.0, 0.0) * ALIKE_JOINT)
-    ratio = strangers * (k * np.log(p1 / p0) + (n - k) * np.log((1.0 - p1) / (1.0 - p0)))
+    ratio = k * np.log(p1 / p0) + (n - k) * np.log((1.0 - p1) / (1.0 - p0))
     return np.where(known, np.clip(ratio, -SETTLED_AGAINST, YOUNG_MAX), 0.0)
 
 
@@ -103,7 +100,7 @@ SIGNATURE = Signature(
     needs=(),
     needs_any=("account_created_at", "template_fp", "anchor_fps", "run_fps", "system_prompt_fp"),
     maturity="enforce",
-    version=4,
+    version=3,
     cross_account=True,
     judge=judge,
     log_odds_max=TURNOVER_MAX,

@@ -29,8 +29,8 @@ PURITY_MIN = 0.3
 # Known to the log for a month and on a tenth of all accounts: public property.
 OLD_MS = 30 * 86_400_000
 POPULAR_SHARE = 0.1
-# e^2 = 7: builders around one published pipeline and a class with one exercise show the same; a platform has a few.
-SCATTERED_MAX = 2.0
+# ln 2: builders around one published pipeline and a class with one exercise show the same, so the odds double.
+SCATTERED_MAX = 0.7
 SCATTERED_PURITY_MIN = 0.6
 
 

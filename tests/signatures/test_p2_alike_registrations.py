@@ -8,7 +8,7 @@ BATCH = {"mailed": 10 * UNITS_MIN, "mail_alike": 0.45, "mail_error": 0.07}
 
 
 def test_fires_fully_on_a_pool_signed_up_in_bulk() -> None:
-    assert judge(SIGNATURE, **BATCH) > 0.9 * SIGNATURE.log_odds_max
+    assert judge(SIGNATURE, **BATCH) > 0.7 * SIGNATURE.log_odds_max
     assert judge(SIGNATURE, **BATCH | {"mail_alike": 1.0}) == SIGNATURE.log_odds_max
 
 
