@@ -37,6 +37,8 @@ WATCH_MS = 30 * DAY_MS
 WATCHED_MAX = 64
 # As many as make a rate known (signatures ask for no fewer organisations).
 PART_MIN = 8
+# As of every trait of a core: nine of ten.
+KIN_MIN = 0.9
 # A pool of which this share, and no fewer accounts, act with a campaign already belongs to it:
 # pools are accused one by one, so of several texts of one pipeline the first found the campaign.
 OVERLAP_MIN = 0.2
@@ -107,10 +109,18 @@ def homes_of(pool: int, links: LinkTable, accounts: AccountTable) -> list[int]:
 
 
 def kinship(pool: int, number: int, links: LinkTable, accounts: AccountTable) -> float:
-    """Log-odds that an account of a pool is a member of a campaign, by the lower bound; at most even."""
+    """Log-odds that an account of a pool is a member of a campaign, by the lower bound; at most even.
+
+    Minus infinity where fewer than `KIN_MIN` of the accounts act with it: texts that members meet by chance, published
+    prompts above all, are innocents' too.
+    """
     rows, _ = campaigns.sampled(links, pool, accounts)
+    acting = (accounts.stats[rows, A.CAMPAIGN] == number) | (accounts.stats[rows, A.HIT_OF] == number)
+    size = float(links.large.columns.sizes[pool])
+    if acting.sum() < KIN_MIN * size:
+        return -math.inf
     members = float((accounts.stats[rows, A.CAMPAIGN] == number).sum())
-    share = float(wilson_lower(np.array([members]), np.array([float(links.large.columns.sizes[pool])]))[0])
+    share = float(wilson_lower(np.array([members]), np.array([size]))[0])
     return min(math.log(max(share, 1e-9) / max(1.0 - share, 1e-9)), 0.0)
 
 

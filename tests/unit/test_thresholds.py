@@ -7,10 +7,10 @@ from detector.pages.thresholds import _lost, _without
 from detector.records import Alert, Entity, Evidence, Producer, Verdict, Window
 from detector.runtime.explain import clearing
 from detector.runtime.kafka.situation import Situation
-from detector.signatures.registry import SIGNATURES
+from detector.signatures.registry import BY_ID
 
 PRIOR, THRESHOLD = -8.0, 2.5
-SHADOW = next(s.id for s in SIGNATURES if s.maturity == "shadow")
+SHADOW = "c2_in_shadow"  # none is just now
 
 
 def item(signature: str, family: str, log_odds: float, *, counted: bool = True) -> Evidence:
@@ -59,7 +59,11 @@ BASE = (
         (item("a1_template_dominance", "content", -1.0, counted=False), -2.5, 1),  # what is left speaks against
     ],
 )
-def test_without_a_signature_the_next_that_may_count_steps_in(second: Evidence | None, left: float, lost: int) -> None:
+def test_without_a_signature_the_next_that_may_count_steps_in(
+    second: Evidence | None, left: float, lost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signature = BY_ID["a1_template_dominance"]
+    monkeypatch.setitem(BY_ID, SHADOW, msgspec.structs.replace(signature, id=SHADOW, maturity="shadow"))
     made = alert(*BASE, *([second] if second is not None else []))
     assert _without(made, "c1_shared_template") == pytest.approx(left)
     assert _lost([made], "c1_shared_template", families_min=3) == lost
