@@ -23,9 +23,8 @@ Bools = npt.NDArray[np.bool_]
 
 UNIT = 1_024
 CAP = 2 * UNIT  # no statistic says more than e^2 either way
-# Twenty to one that an account of the pool is of the core and not of the rest: at least three in four of a pool that
-# is accused for how its members behave belong to the core, so ln(20 / 3) is left to show.
-MEMBER = 1_943
+# Twenty to one that an account of the pool is of the core and not of the rest.
+MEMBER = 3 * UNIT
 PRIOR = 4.0  # so many accounts of the reference are mixed into the core, so that a rare bin is not an impossible one
 VETO_SHARE = 0.9
 

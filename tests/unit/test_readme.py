@@ -41,7 +41,8 @@ def test_the_readme_names_every_command_file_and_exit_code() -> None:
 
 @pytest.mark.parametrize("option", sorted(set(re.findall(r"`(--[a-z-]+)", README)) - {"--help"}))
 def test_the_readmes_options_exist(option: str) -> None:
-    helps = [run(verb, "--help").output for verb in ("replay", "fingerprint", "evaluate", "run", "produce")]
+    verbs = ("replay", "report", "fingerprint", "evaluate", "run", "produce", "alerts show")
+    helps = [run(*verb.split(), "--help").output for verb in verbs]
     assert any(re.search(rf"{option}\b", text) for text in helps)
 
 

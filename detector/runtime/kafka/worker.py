@@ -85,7 +85,7 @@ async def run(
     # a quarter of the time that encode takes.
     gc.freeze()
     gc.set_threshold(GARBAGE_OBJECTS)
-    stopping, told = asyncio.Event(), threading.Event()
+    stopping, told, stopped = asyncio.Event(), threading.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
     def told_to_stop(_number: int, _frame: FrameType | None) -> None:
@@ -94,7 +94,7 @@ async def run(
             os._exit(EXIT_UNFINISHED)
         told.set()
         loop.call_soon_threadsafe(stopping.set)
-        late = threading.Timer(STOP_S, os._exit, [EXIT_UNFINISHED])
+        late = threading.Timer(STOP_S, lambda: os._exit(0 if stopped.is_set() else EXIT_UNFINISHED))
         late.daemon = True
         late.start()
 
@@ -111,6 +111,7 @@ async def run(
             if "encode" in names and not from_beginning:
                 await asyncio.to_thread(begin_at_end, connection)
             await _run_again_and_again(names, connection, settings, key=key, process=process, stopping=stopping)
+        stopped.set()
         log.info("stopped", extra={"action": "worker.stopped"})
     finally:
         for number, handler in before.items():
