@@ -98,7 +98,8 @@ def test_a_run_with_the_documented_rights_finds_the_campaign(
     assert outputs(owner)[0] == (recorded.replay / "alerts.jsonl").read_bytes()
     lines = msgspec.json.decode(printed("doctor", *config(security.ADMIN)))
     found = {line["check"]: (line["level"], line["found"]) for line in lines}
-    assert found["group least-encode"] == found["group least-judge"] == ("ok", "0 records behind")
+    assert found["group least-encode"] == ("ok", "0 records behind")
+    assert found["group least-judge"][0] == "ok"  # it acknowledges up to its last snapshot
     level, said = found["state of default"]
     assert level == "warn"  # the workers ran in the mode enforce, the configuration is that of shadow
     assert f"with key {key_digest(DEVELOPMENT_KEY)}, settings" in said
