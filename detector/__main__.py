@@ -69,6 +69,7 @@ def load(name: str) -> TyperCommand | TyperGroup:
         alone.command(name)(made)
     command: Any = get_group(made) if isinstance(made, typer.Typer) else get_command(alone)
     command.name = name
+    import_module("detector.cli.everywhere").add(command)
     return command
 
 

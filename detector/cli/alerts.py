@@ -7,6 +7,7 @@ import typer
 
 from detector.cli.alert_page import write_page
 from detector.cli.dossier import show_case
+from detector.cli.options import KeyFile
 from detector.cli.orders import By, Reason, Verdict, now_ms, said, verdict_of
 from detector.cli.output import Listing
 from detector.cli.verbs import FromBeginning, Limit, Topics, over_topics, printing, row_of
@@ -63,7 +64,7 @@ def show(
     dossier: Annotated[bool, typer.Option("--dossier", help="its campaign in full: Markdown, or JSON by -o")] = False,
     folder: Annotated[Path | None, typer.Option("--in", help="a replay's directory, for --dossier")] = None,
     events: Annotated[list[str] | None, typer.Option(metavar="IN", help="the log, for --dossier's pathway")] = None,
-    key_file: Annotated[Path | None, typer.Option(help="the log's fingerprint key, for --dossier")] = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Show the latest revision of one alert: why, what it would take to be wrong, what was lost, what to do."""
     if dossier:

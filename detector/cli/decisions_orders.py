@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from detector.cli.live import Bootstrap, Config, Prefix, connect, exits
+from detector.cli.live import connect, exits
+from detector.cli.options import Bootstrap, Config, Prefix
 from detector.cli.orders import (
     TENANT,
     ActionOption,

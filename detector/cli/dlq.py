@@ -5,9 +5,10 @@ from typing import Annotated, Any
 import typer
 
 from detector.cli.common import EXIT_GATE, EXIT_USAGE, fail
-from detector.cli.live import Bootstrap, Config, Prefix, connect, exits
+from detector.cli.live import connect, exits
+from detector.cli.options import Bootstrap, Config, Output, Prefix
 from detector.cli.orders import Yes
-from detector.cli.output import Output, chosen, confirmed, write_one, write_rows
+from detector.cli.output import chosen, confirmed, write_one, write_rows
 from detector.records import format_time
 from detector.runtime.kafka import dead_letters
 from detector.runtime.kafka.dead_letters import Letter

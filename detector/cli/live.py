@@ -5,7 +5,7 @@ import logging
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import typer
 from aiokafka.errors import KafkaError
@@ -17,13 +17,6 @@ from detector.runtime.kafka.connection import Connection, connection_from
 from detector.runtime.kafka.reach import reach
 from detector.runtime.printing import printable
 from detector.runtime.sources import InputError
-
-Bootstrap = Annotated[
-    str | None, typer.Option(help="brokers, HOST:PORT,... (else STILLWATCH_BOOTSTRAP, else the configuration)")
-]
-Prefix = Annotated[str | None, typer.Option(help="prefix of the topics' names (else STILLWATCH_TOPIC_PREFIX)")]
-Config = Annotated[Path | None, typer.Option(help="settings, TOML; the table kafka has the connection")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="override a setting: a.b=value")]
 
 Result = TypeVar("Result")
 

@@ -1,9 +1,10 @@
 """How the verbs that list records print them: tables for people, JSON and CSV for programs."""
 
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -24,7 +25,6 @@ class Listing(StrEnum):
     csv = "csv"
 
 
-Output = Annotated[Listing | None, typer.Option("-o", "--output", help="else human on a terminal, and JSON when piped")]
 Row = Mapping[str, Any]
 
 
@@ -51,10 +51,15 @@ def field_of(row: Row, path: str) -> Any:
     return json_text(value) if isinstance(value, Mapping) else value
 
 
-def console() -> Console:
-    """A console for tables and sentences: nothing in them is read as markup or highlighted."""
-    width = None if sys.stdout.isatty() else WIDTH_UNKNOWN
-    return Console(width=width, markup=False, emoji=False, highlight=False, soft_wrap=False)
+def console(*, stderr: bool = False, wrap: bool = True, markup: bool = False) -> Console:
+    """A console for tables and sentences: in a stranger's string `:x:` is no emoji, and a figure has no colour.
+
+    Where a line is not to be wrapped, it is left to the terminal, so that it can be searched and copied. Made when it
+    is needed: by then `--color` was read.
+    """
+    out = sys.stderr if stderr else sys.stdout
+    width = None if out.isatty() or os.environ.get("COLUMNS") else WIDTH_UNKNOWN
+    return Console(stderr=stderr, width=width, markup=markup, emoji=False, highlight=False, soft_wrap=not wrap)
 
 
 def confirmed(question: str, *, yes: bool) -> None:

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from detector.cli.common import EXIT_INPUT, EXIT_USAGE, errors, fail, read_key, read_settings
-from detector.cli.output import Listing, Output, chosen, write_rows
+from detector.cli.common import EXIT_INPUT, EXIT_USAGE, fail, note, read_key, read_settings
+from detector.cli.options import Config, KeyFile, Labels, Output, Set
+from detector.cli.output import Listing, chosen, write_rows
 from detector.records import DetectorError
 from detector.runtime.printing import printable
 from detector.tuning.peers import PEERS
@@ -27,18 +28,18 @@ COLUMNS = {
 
 def peers(
     raw: Annotated[list[str], typer.Argument(metavar="RAW", help="the test log, with raw text for those that need it")],
-    labels: Annotated[Path, typer.Option(help="its ground truth")],
+    labels: Labels,
     validation: Annotated[list[str], typer.Option(metavar="RAW", help="the log on which thresholds are chosen")],
-    validation_labels: Annotated[Path, typer.Option(help="its ground truth")],
+    validation_labels: Labels,
     collateral_ppm: Annotated[
         float | None, typer.Option(help="benign requests per million that a peer may contain; else what ours does")
     ] = None,
     only: Annotated[str, typer.Option(help="peers, separated by commas")] = ",".join(PEERS),
     out: Annotated[Path | None, typer.Option(help="JSON of every score")] = None,
-    config: Annotated[Path | None, typer.Option(help="our settings, TOML")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="override a setting: a.b=value")] = None,
+    config: Config = None,
+    set_: Set = None,
     output: Output = None,
-    key_file: Annotated[Path | None, typer.Option(help="fingerprint key: 64 hex digits")] = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Score others' detectors beside ours on one log, each at the same collateral on another."""
     settings, (key, _) = read_settings(config, set_ or []), read_key(key_file)
@@ -55,7 +56,7 @@ def peers(
         able = names_for(test.log, wanted)
         outcomes = [mine]
         for name in able:
-            errors.print(f"{name} ...", highlight=False)
+            note(f"{name} ...")
             outcomes.append(peer(name, test=test, validation=chosen_on, collateral_ppm=budget, key=key))
     except (DetectorError, OSError) as wrong:
         raise fail(printable(str(wrong)), code=EXIT_INPUT) from wrong
@@ -69,7 +70,7 @@ def peers(
             said["by_campaign"] = ", ".join(f"{name} {100 * c['leak']:.1f} %" for name, c in leaks)
     write_rows(rows, COLUMNS, listing, nothing="no detector")
     if set(able) != set(wanted):
-        errors.print(f"left out, they need raw text: {', '.join(sorted({*wanted} - {*able}))}", highlight=False)
+        note(f"left out, they need raw text: {', '.join(sorted({*wanted} - {*able}))}")
 
 
 def _against(said: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import msgspec
 import typer
 
 from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_USAGE, KEY_VARIABLE, fail, read_key, read_settings
-from detector.cli.live import Bootstrap, Config, Prefix, Set, connect
+from detector.cli.live import connect
+from detector.cli.options import Bootstrap, Config, KeyFile, Prefix, Set
 from detector.records import ConfigError
 from detector.runtime import logs
 from detector.runtime.kafka import worker
@@ -29,7 +30,7 @@ def run(
     ] = False,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
-    key_file: Annotated[Path | None, typer.Option(help="file with the fingerprint key, 64 hex digits")] = None,
+    key_file: KeyFile = None,
     alert_format: Annotated[
         AlertFormat | None, typer.Option(help="what the alerts' topic carries (else the configuration's, else native)")
     ] = None,

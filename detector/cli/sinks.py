@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from detector.cli.common import EXIT_GATE, EXIT_INFRASTRUCTURE, EXIT_USAGE, fail
-from detector.cli.live import Bootstrap, Prefix, connect, exits
+from detector.cli.live import connect, exits
+from detector.cli.options import Bootstrap, Prefix
 from detector.records import ConfigError
 from detector.runtime import logs
 from detector.runtime.logs import LogFormat
@@ -34,7 +35,7 @@ def _chosen(config: Path, names: list[str]) -> list[SinkSettings]:
 
 
 def sinks(
-    config: Annotated[Path, typer.Option(help="settings, TOML; the tables [[sinks]] say where alerts go")],
+    config: Annotated[Path, typer.Option(help="settings, TOML; its tables sinks say where alerts go")],
     sink: Annotated[list[str] | None, typer.Option(help="only this one; may be repeated")] = None,
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="a sink that is new gets what the topic holds already")

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from detector.cli.common import EXIT_GATE, EXIT_INFRASTRUCTURE, EXIT_USAGE, fail, read_settings
-from detector.cli.live import Bootstrap, Config, Prefix, Set, connect
+from detector.cli.live import connect
+from detector.cli.options import Bootstrap, Config, Prefix, Set
 from detector.runtime.kafka.topics import ACCESS_PARTITIONS, TopicError, check_topics, create_topics
 
 

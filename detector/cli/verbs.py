@@ -15,8 +15,9 @@ import orjson
 import typer
 from msgspec import Struct
 
-from detector.cli.live import Bootstrap, Config, Prefix, connect, exits
-from detector.cli.output import Listing, Output, Row, chosen, write_one, write_rows, write_stream
+from detector.cli.live import connect, exits
+from detector.cli.options import Bootstrap, Config, Output, Prefix
+from detector.cli.output import Listing, Row, chosen, write_one, write_rows, write_stream
 from detector.records import encode
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.reading import follow
