@@ -38,6 +38,7 @@ VERBS = {
     "evaluate": Verb("evaluate", "Score a replay: leak, time to detect, recall and precision, collateral, alert load."),
     "sweep": Verb("sweep", "Score logs once, then decide often: what each setting finds and costs."),
     "calibrate": Verb("calibrate", "Fit the threshold to logs without attacks."),
+    "test": Verb("test", "Judge the signatures' own cases: attacks, nearest innocents, evasions."),
     "schema": Verb("schema", "Print a JSON Schema, or list their names."),
     "run": Verb("run", "Run the live worker: access events in, alerts and decisions out.", KAFKA),
     "topics": Verb("topics", "Create the topics that are missing, or check them.", KAFKA),
