@@ -29,8 +29,10 @@ COLUMNS = {
 def peers(
     raw: Annotated[list[str], typer.Argument(metavar="RAW", help="the test log, with raw text for those that need it")],
     labels: Labels,
-    validation: Annotated[list[str], typer.Option(metavar="RAW", help="the log on which thresholds are chosen")],
-    validation_labels: Labels,
+    validation: Annotated[
+        list[str] | None, typer.Option(metavar="RAW", help="the log on which thresholds are chosen; else the same one")
+    ] = None,
+    validation_labels: Annotated[Path | None, typer.Option(help="its ground truth")] = None,
     collateral_ppm: Annotated[
         float | None, typer.Option(help="benign requests per million that a peer may contain; else what ours does")
     ] = None,
@@ -47,9 +49,14 @@ def peers(
     unknown = sorted(set(wanted) - set(PEERS))
     if unknown:
         raise fail(f"--only {', '.join(unknown)}: there are {', '.join(PEERS)}", code=EXIT_USAGE)
+    if bool(validation) != (validation_labels is not None):
+        raise fail("--validation and --validation-labels go together", code=EXIT_USAGE)
     try:
-        test = given(raw, labels=labels, key=key)
-        chosen_on = given(validation, labels=validation_labels, key=key)
+        test = chosen_on = given(raw, labels=labels, key=key)
+        if validation and validation_labels is not None:
+            chosen_on = given(validation, labels=validation_labels, key=key)
+        else:
+            note("thresholds are chosen on the log that they are scored on, which flatters others: see --validation")
         there = ours(chosen_on, settings=settings, key=key)["benign"]["collateral_ppm"] or 0.0
         mine = Outcome(OURS, None, there, ours(test, settings=settings, key=key))
         budget = there if collateral_ppm is None else collateral_ppm

@@ -1,6 +1,6 @@
 """What the verbs over topics have in common: the options that say where they are, and how an answer is written.
 
-A verb takes `Topics` first and its own options after that; `over_topics` and `printing` put in the rest. Errors
+A verb takes `Topics` first and its own options after that; `printing` puts in the rest. Errors
 become a sentence and an exit code. The brokers are reached when they are first asked for, so that a wrong option is
 told without them.
 """
@@ -57,6 +57,13 @@ class Topics:
         """Answer with one record, every field of it."""
         write_one(row, self.form)
 
+    def done(self, record: Struct | Row, sentence: str) -> None:
+        """Answer an order: what was written, in a sentence for people."""
+        if self.form is Listing.human:
+            typer.echo(sentence)
+        else:
+            self.one(row_of(record) if isinstance(record, Struct) else record)
+
     def tail(
         self,
         topic: str,
@@ -100,11 +107,6 @@ def _with(verb: Callable[..., None], options: Mapping[str, tuple[Any, Any]]) -> 
     run.__signature__ = seen.replace(parameters=[*own, *more])  # type: ignore[attr-defined] # inspect reads it
     run.__annotations__ = {p.name: p.annotation for p in (*own, *more)}
     return run
-
-
-def over_topics(verb: Callable[..., None]) -> Callable[..., None]:
-    """Make a verb that reads or writes topics."""
-    return _with(verb, _PLACE)
 
 
 def printing(verb: Callable[..., None]) -> Callable[..., None]:
