@@ -76,7 +76,7 @@ def show(
         "digest": found.digest,
         "content_kept": bool(found.value),
     }
-    topics.one(row)
+    topics.one(row | ({"sink": found.sink, "answer": found.answer} if found.sink else {}))
 
 
 def _chosen(found: list[Letter], places: list[tuple[int, int]]) -> list[Letter]:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from aiokafka.errors import KafkaError
@@ -15,8 +15,11 @@ from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_INPUT, EXIT_INTERRUPTE
 from detector.records import ConfigError, DetectorError, SchemaError
 from detector.runtime.kafka.connection import Connection, connection_from
 from detector.runtime.kafka.reach import reach
+from detector.runtime.logs import LogFormat
 from detector.runtime.printing import printable
 from detector.runtime.sources import InputError
+
+LogForm = Annotated[LogFormat, typer.Option("--log-format", help="auto: text on a terminal, else JSON")]
 
 Result = TypeVar("Result")
 

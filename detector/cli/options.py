@@ -17,6 +17,7 @@ Form = Annotated[Format, typer.Option("--format", help="format of the records; a
 Output = Annotated[Listing | None, typer.Option("-o", "--output", help="else human on a terminal, and JSON when piped")]
 Answer = Annotated[Listing, typer.Option("-o", "--output", help="for people, or for programs")]
 Workers = Annotated[int, typer.Option(min=1, max=64, help="processes that read and encode")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="log what the libraries say")]
 Labels = Annotated[Path, typer.Option(help="ground truth (CSV or Parquet): account_id or event_id, campaign")]
 Bootstrap = Annotated[
     str | None, typer.Option(help="brokers, HOST:PORT,... (else STILLWATCH_BOOTSTRAP, else the configuration)")

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, wraps
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import orjson
@@ -37,6 +38,11 @@ class Topics:
         """Nothing is reached yet."""
         self._place = {name: given[name] for name in _PLACE}
         self.output: Listing | None = Listing.json if given.get("json") else given.get("output")
+
+    @property
+    def config(self) -> Path | None:
+        """The configuration file."""
+        return self._place["config"]
 
     @cached_property
     def connection(self) -> Connection:
