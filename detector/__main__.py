@@ -38,6 +38,7 @@ VERBS = {
     "evaluate": Verb("evaluate", "Score a replay: leak, time to detect, recall and precision, collateral, alert load."),
     "sweep": Verb("sweep", "Score logs once, then decide often: what each setting finds and costs."),
     "calibrate": Verb("calibrate", "Fit the threshold to logs without attacks."),
+    "test": Verb("test", "Judge the signatures' own cases: attacks, nearest innocents, evasions."),
     "schema": Verb("schema", "Print a JSON Schema, or list their names."),
     "run": Verb("run", "Run the live worker: access events in, alerts and decisions out.", KAFKA),
     "topics": Verb("topics", "Create the topics that are missing, or check them.", KAFKA),
@@ -69,6 +70,7 @@ def load(name: str) -> TyperCommand | TyperGroup:
         alone.command(name)(made)
     command: Any = get_group(made) if isinstance(made, typer.Typer) else get_command(alone)
     command.name = name
+    import_module("detector.cli.everywhere").add(command)
     return command
 
 

@@ -7,9 +7,10 @@ import typer
 
 from detector.cli.alert_page import write_page
 from detector.cli.dossier import show_case
+from detector.cli.options import KeyFile
 from detector.cli.orders import By, Reason, Verdict, now_ms, said, verdict_of
 from detector.cli.output import Listing
-from detector.cli.verbs import FromBeginning, Limit, Topics, over_topics, printing, row_of
+from detector.cli.verbs import FromBeginning, Limit, Topics, printing, row_of
 from detector.operators import Command, Label
 from detector.runtime.kafka import orders_out, views
 from detector.runtime.printing import printable
@@ -63,7 +64,7 @@ def show(
     dossier: Annotated[bool, typer.Option("--dossier", help="its campaign in full: Markdown, or JSON by -o")] = False,
     folder: Annotated[Path | None, typer.Option("--in", help="a replay's directory, for --dossier")] = None,
     events: Annotated[list[str] | None, typer.Option(metavar="IN", help="the log, for --dossier's pathway")] = None,
-    key_file: Annotated[Path | None, typer.Option(help="the log's fingerprint key, for --dossier")] = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Show the latest revision of one alert: why, what it would take to be wrong, what was lost, what to do."""
     if dossier:
@@ -91,7 +92,7 @@ def tail(topics: Topics, from_beginning: FromBeginning = False, limit: Limit = N
 
 
 @alerts.command()
-@over_topics
+@printing
 def label(
     topics: Topics,
     alert_id: AlertId,
@@ -104,11 +105,11 @@ def label(
     found = views.find_alert(topics.connection, alert_id)
     record = Label(alert_id=found.alert_id, verdict=word, by=name, note=note, at=now_ms())
     orders_out.label(topics.connection, record)
-    typer.echo(f"{printable(found.alert_id)}: {word}")
+    topics.done(record, f"{printable(found.alert_id)}: {word}")
 
 
 @alerts.command()
-@over_topics
+@printing
 def resolve(topics: Topics, alert_id: AlertId, by: By, reason: Reason) -> None:
     """Ask the judge to close an alert's case: its detector's decisions are revoked."""
     name, why = said(by, option="--by"), said(reason, option="--reason")
@@ -119,4 +120,4 @@ def resolve(topics: Topics, alert_id: AlertId, by: By, reason: Reason) -> None:
         command="resolve", tenant=found.entity.tenant, alert_id=found.alert_id, by=name, reason=why, at=now_ms()
     )
     orders_out.command(topics.connection, record, key=(found.entity.scope, found.entity.value))
-    typer.echo(f"asked the judge to resolve {printable(found.alert_id)}")
+    topics.done(record, f"asked the judge to resolve {printable(found.alert_id)}")

@@ -17,7 +17,7 @@ from detector.cli.orders import (
     now_ms,
     said,
 )
-from detector.cli.verbs import Topics, over_topics, printing, row_of
+from detector.cli.verbs import Topics, printing, row_of
 from detector.operators import AllowEntry
 from detector.records import decision_key
 from detector.runtime.kafka import orders_out, views
@@ -50,7 +50,7 @@ def _known(signatures: list[str] | None) -> tuple[str, ...]:
 
 
 @allow.command()
-@over_topics
+@printing
 def add(
     topics: Topics,
     scope: ScopeArgument,
@@ -67,16 +67,17 @@ def add(
     made |= {"owner": said(owner, option="--owner"), "reason": said(reason, option="--reason")}
     entry = AllowEntry(**made, expires_at=expiry_ms(for_, until))
     orders_out.allow(topics.connection, entry)
-    typer.echo(f"exempt: {scope} {printable(value)} of {printable(tenant)}")
+    topics.done(entry, f"exempt: {scope} {printable(value)} of {printable(tenant)}")
 
 
 @allow.command()
-@over_topics
+@printing
 def remove(topics: Topics, scope: ScopeArgument, value: ValueArgument, tenant: Tenant = TENANT) -> None:
     """Take an exemption back."""
     held = decision_key(tenant=tenant, scope=scope, value=value) in views.exemptions(topics.connection)
     orders_out.disallow(topics.connection, tenant=tenant, scope=scope, value=value)
-    typer.echo(f"{'no longer exempt' if held else 'was not exempt'}: {scope} {printable(value)} of {printable(tenant)}")
+    said = f"{'no longer exempt' if held else 'was not exempt'}: {scope} {printable(value)} of {printable(tenant)}"
+    topics.done({"tenant": tenant, "scope": scope, "value": value, "was_exempt": held}, said)
 
 
 @allow.command("list")

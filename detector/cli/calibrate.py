@@ -8,7 +8,8 @@ import typer
 from detector import __version__
 from detector.cli.common import EXIT_INPUT, EXIT_USAGE, Format, fail, read_key, read_settings
 from detector.cli.inputs import resolved
-from detector.cli.output import Listing, Output, chosen, console, write_rows
+from detector.cli.options import Config, KeyFile, Output, Set, Workers
+from detector.cli.output import Listing, chosen, console, write_rows
 from detector.records import DetectorError
 from detector.runtime.printing import printable
 from detector.tuning.calibrate import Budget, Calibration, fragment
@@ -37,11 +38,11 @@ def calibrate(
     target_fpr: Annotated[float | None, typer.Option(help="innocent accounts in false cases, as a share")] = None,
     target_alerts_per_day: Annotated[float | None, typer.Option(help="false campaign alerts a day")] = None,
     caps: Annotated[bool, typer.Option("--caps", help="cap signatures that speak more strongly than they may")] = False,
-    config: Annotated[Path | None, typer.Option(help="settings, TOML")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="override a setting: a.b=value")] = None,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="processes that read and encode")] = 1,
+    config: Config = None,
+    set_: Set = None,
+    workers: Workers = 1,
     output: Output = None,
-    key_file: Annotated[Path | None, typer.Option(help="file with the fingerprint key, 64 hex digits")] = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Fit the threshold to logs without attacks: the lowest one that keeps to the budget in the worst of them."""
     settings, (key, _) = read_settings(config, set_ or []), read_key(key_file)

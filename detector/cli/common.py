@@ -11,8 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
+from detector.cli.output import console
 from detector.config import Settings, parse
 from detector.hashing import DEVELOPMENT_KEY, KEY_BYTES
 from detector.records import ConfigError
@@ -20,8 +20,6 @@ from detector.records import ConfigError
 EXIT_GATE, EXIT_USAGE, EXIT_INPUT, EXIT_INFRASTRUCTURE = 1, 2, 3, 4
 EXIT_INTERRUPTED = 130  # as a shell reports a program that Ctrl-C ended
 KEY_VARIABLE = "STILLWATCH_FINGERPRINT_KEY"
-
-errors = Console(stderr=True)
 
 
 class Format(StrEnum):
@@ -44,19 +42,14 @@ class Format(StrEnum):
     sglang = "sglang"
 
 
-FORMAT_HELP = "format of the records; auto: as the first ones show"
-
-
-class Output(StrEnum):
-    """How an answer is written."""
-
-    human = "human"
-    json = "json"
+def note(text: str, *, style: str = "") -> None:
+    """Say a sentence on standard error; nothing in it is markup."""
+    console(stderr=True, wrap=False).print(text, style=style)
 
 
 def fail(message: str, *, code: int) -> typer.Exit:
     """Print an error and build the exit to raise."""
-    errors.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    note(f"error: {message}", style="red")
     return typer.Exit(code)
 
 
@@ -105,10 +98,8 @@ def duration_ms(text: str, *, option: str) -> int:
 
 def warn_development_key() -> None:
     """Say loudly that fingerprints of this run are not private."""
-    errors.print(
+    note(
         f"WARNING: raw text was fingerprinted with the published development key. Set {KEY_VARIABLE} (64 hex digits) "
         "for logs that leave your machine.",
         style="bold yellow",
-        highlight=False,
-        soft_wrap=True,
     )

@@ -1,6 +1,5 @@
 """`stillwatch decisions list|get|tail|simulate`: what holds, why, and what it would do."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -9,6 +8,7 @@ import typer
 from detector.cli.common import read_key
 from detector.cli.decisions_caps import caps
 from detector.cli.decisions_orders import add, approve, kill_switch, revoke
+from detector.cli.options import KeyFile
 from detector.cli.orders import TENANT, ScopeOption, Tenant, now_ms
 from detector.cli.output import Listing, Row
 from detector.cli.verbs import FromBeginning, Limit, Topics, printing, row_of
@@ -133,7 +133,7 @@ def simulate_(
         bool, typer.Option("--current", help="the decisions that hold now, whatever the events' times")
     ] = False,
     top: Annotated[int, typer.Option(min=0, help="show so many decisions, those with most requests")] = 20,
-    key_file: Annotated[Path | None, typer.Option(help="file with the fingerprint key, 64 hex digits")] = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Say what the logged decisions, shadow ones too, do to a log: requests contained by decision and by tier."""
     key, _ = read_key(key_file)

@@ -10,9 +10,10 @@ import orjson
 import typer
 
 from detector.cli.common import read_settings
-from detector.cli.live import Bootstrap, Config, Prefix, Set, connect, exits
+from detector.cli.live import connect, exits
+from detector.cli.options import Bootstrap, Config, Output, Prefix, Set
 from detector.cli.orders import now_ms
-from detector.cli.output import Output, Row, chosen, write_rows
+from detector.cli.output import Row, chosen, write_rows
 from detector.config import DecisionSettings
 from detector.policy import HOUR_MS, LIFTABLE, TIER_CEILING, contains
 from detector.records import Decision

@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from detector.cli.live import Bootstrap, Config, Prefix, connect, exits
 from detector.cli.orders import (
     TENANT,
     ActionOption,
@@ -22,6 +21,7 @@ from detector.cli.orders import (
     said,
 )
 from detector.cli.output import confirmed
+from detector.cli.verbs import Topics, printing
 from detector.operators import Command, Control
 from detector.runtime.kafka import orders_out, views
 from detector.runtime.printing import printable
@@ -29,7 +29,9 @@ from detector.runtime.sources import InputError
 from detector.vocabulary import Enforcement
 
 
+@printing
 def add(
+    topics: Topics,
     scope: ScopeArgument,
     value: ValueArgument,
     action: ActionOption,
@@ -38,46 +40,41 @@ def add(
     for_: For = None,
     until: Until = None,
     tenant: Tenant = TENANT,
-    config: Config = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
 ) -> None:
     """Ask the judge for a decision of your own; it holds until its end."""
     asked: Any = {"command": "add", "tenant": tenant, "scope": scope, "value": value, "action": action}
     asked |= {"by": said(by, option="--by"), "reason": said(reason, option="--reason")}
     record = Command(**asked, expires_at=expiry_ms(for_, until), at=now_ms())
-    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
-    with exits():
-        orders_out.command(connection, record, key=(scope, value))
-    typer.echo(f"asked the judge to {action} {scope} {printable(value)} of {printable(tenant)}")
+    orders_out.command(topics.connection, record, key=(scope, value))
+    topics.done(record, f"asked the judge to {action} {scope} {printable(value)} of {printable(tenant)}")
 
 
+@printing
 def revoke(
+    topics: Topics,
     target: Annotated[str, typer.Argument(metavar="ID|VALUE", help="a decision's id, or with --scope a value")],
     by: By,
     reason: Reason,
     scope: ScopeOption = None,
     tenant: Tenant = TENANT,
-    config: Config = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
 ) -> None:
     """Ask the judge to lift a decision; the same campaign does not give it again."""
     asked: Any = {"command": "revoke", "by": said(by, option="--by"), "reason": said(reason, option="--reason")}
-    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
-    with exits():
-        if scope is not None:
-            asked |= {"tenant": tenant, "scope": scope, "value": target}
-            key: tuple[str, str] = (scope, target)
-        else:
-            held = views.find_decision(connection, target)
-            asked |= {"tenant": held.tenant, "decision_id": held.decision_id}
-            key = (held.scope, held.value)
-        orders_out.command(connection, Command(**asked, at=now_ms()), key=key)
-    typer.echo(f"asked the judge to revoke {printable(target)}")
+    if scope is not None:
+        asked |= {"tenant": tenant, "scope": scope, "value": target}
+        key: tuple[str, str] = (scope, target)
+    else:
+        held = views.find_decision(topics.connection, target)
+        asked |= {"tenant": held.tenant, "decision_id": held.decision_id}
+        key = (held.scope, held.value)
+    record = Command(**asked, at=now_ms())
+    orders_out.command(topics.connection, record, key=key)
+    topics.done(record, f"asked the judge to revoke {printable(target)}")
 
 
+@printing
 def approve(
+    topics: Topics,
     target: Annotated[
         str, typer.Argument(metavar="ID|VALUE", help="a decision's or a campaign alert's id, or with --scope a value")
     ],
@@ -86,46 +83,41 @@ def approve(
     action: Annotated[Literal["challenge", "block"] | None, typer.Option(help="else what policy proposed")] = None,
     scope: ScopeOption = None,
     tenant: Tenant = TENANT,
-    config: Config = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
 ) -> None:
     """Approve what waits for a human: one decision, or a campaign by its alert."""
     asked: Any = {"command": "approve", "action": action}
     asked |= {"by": said(by, option="--by"), "reason": said(reason, option="--reason")}
-    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
-    with exits():
-        if scope is not None:
-            asked |= {"tenant": tenant, "scope": scope, "value": target}
-            key: tuple[str, str] = (scope, target)
-        elif (alert := views.alerts(connection).get(target)) is not None:
-            if alert.kind != "campaign":
-                raise InputError(f"alert {target} is {alert.kind}: only a campaign's alert can be approved")
-            asked |= {"tenant": alert.entity.tenant, "alert_id": alert.alert_id}
-            key = (alert.entity.scope, alert.entity.value)
-        else:
-            held = views.find_decision(connection, target)
-            asked |= {"tenant": held.tenant, "decision_id": held.decision_id}
-            key = (held.scope, held.value)
-        orders_out.command(connection, Command(**asked, at=now_ms()), key=key)
-    typer.echo(f"asked the judge to approve {printable(target)}")
+    if scope is not None:
+        asked |= {"tenant": tenant, "scope": scope, "value": target}
+        key: tuple[str, str] = (scope, target)
+    elif (alert := views.alerts(topics.connection).get(target)) is not None:
+        if alert.kind != "campaign":
+            raise InputError(f"alert {target} is {alert.kind}: only a campaign's alert can be approved")
+        asked |= {"tenant": alert.entity.tenant, "alert_id": alert.alert_id}
+        key = (alert.entity.scope, alert.entity.value)
+    else:
+        held = views.find_decision(topics.connection, target)
+        asked |= {"tenant": held.tenant, "decision_id": held.decision_id}
+        key = (held.scope, held.value)
+    record = Command(**asked, at=now_ms())
+    orders_out.command(topics.connection, record, key=key)
+    topics.done(record, f"asked the judge to approve {printable(target)}")
 
 
+@printing
 def kill_switch(
+    topics: Topics,
     enforcement: Annotated[Enforcement, typer.Argument(help="observe_only: decisions are made, none is enforced")],
     by: By,
     reason: Reason,
     yes: Yes = False,
-    config: Config = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
 ) -> None:
     """Turn the kill switch: the record goes straight to the enforcers, judge or no judge, and to the judges."""
     asked: Any = {"enforcement": enforcement}
     asked |= {"by": said(by, option="--by"), "reason": said(reason, option="--reason")}
-    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
+    connection = topics.connection
     where = f"{connection.topic('decisions')} on {connection.bootstrap}"
     confirmed(f"Set enforcement to {enforcement} for every tenant of {where}?", yes=yes)
-    with exits():
-        orders_out.switch(connection, Control(**asked, since=now_ms()))
-    typer.echo(f"enforcement is {enforcement}")
+    record = Control(**asked, since=now_ms())
+    orders_out.switch(connection, record)
+    topics.done(record, f"enforcement is {enforcement}")

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import typer
 
 from detector.cli.common import EXIT_GATE, EXIT_USAGE, fail
-from detector.cli.live import Bootstrap, Config, Prefix, connect, exits
 from detector.cli.orders import Yes
-from detector.cli.output import Output, chosen, confirmed, write_one, write_rows
+from detector.cli.output import confirmed
+from detector.cli.verbs import Topics, printing
 from detector.records import format_time
 from detector.runtime.kafka import dead_letters
 from detector.runtime.kafka.dead_letters import Letter
@@ -42,37 +42,29 @@ def _edge(letter: Letter) -> dict[str, Any]:
 
 
 @dlq.command("list")
+@printing
 def list_(
+    topics: Topics,
     reason: Annotated[str | None, typer.Option(help="only of this reason")] = None,
-    output: Output = None,
-    config: Config = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
 ) -> None:
     """Count letters by reason and source."""
-    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
-    with exits():
-        found = [letter for letter in dead_letters.letters(connection) if reason in (None, letter.reason)]
+    found = [letter for letter in dead_letters.letters(topics.connection) if reason in (None, letter.reason)]
     rows = [
         {**group._asdict(), "first": _edge(group.first), "last": _edge(group.last)}
         for group in dead_letters.grouped(found)
     ]
-    write_rows(rows, COLUMNS, chosen(output), nothing="no dead letter")
+    topics.rows(rows, COLUMNS, nothing="no dead letter")
 
 
 @dlq.command()
+@printing
 def show(
+    topics: Topics,
     letter: Place,
-    output: Output = None,
-    config: Config = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
 ) -> None:
     """Show what is known of one refused record: where it stood, why, its length and keyed digest."""
     place = _place(letter)
-    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
-    with exits():
-        (found,) = _chosen(dead_letters.letters(connection), [place])
+    (found,) = _chosen(dead_letters.letters(topics.connection), [place])
     row = {
         "letter": f"{found.partition}:{found.offset}",
         "appended_at": format_time(found.appended_ms),
@@ -84,7 +76,7 @@ def show(
         "digest": found.digest,
         "content_kept": bool(found.value),
     }
-    write_one(row, chosen(output))
+    topics.one(row | ({"sink": found.sink, "answer": found.answer} if found.sink else {}))
 
 
 def _chosen(found: list[Letter], places: list[tuple[int, int]]) -> list[Letter]:
@@ -96,28 +88,25 @@ def _chosen(found: list[Letter], places: list[tuple[int, int]]) -> list[Letter]:
 
 
 @dlq.command()
+@printing
 def retry(
+    topics: Topics,
     letter: Annotated[
         list[str] | None, typer.Argument(metavar="OFFSET...", help="letters' offsets, or PARTITION:OFFSET")
     ] = None,
     reason: Annotated[str | None, typer.Option(help="or every letter of this reason")] = None,
     yes: Yes = False,
-    output: Output = None,
-    config: Config = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
 ) -> None:
     """Put refused records on the access topic again: after a tenant was configured, or a reader mended."""
     if bool(letter) == (reason is not None):
         raise fail("name letters by their offsets, or --reason, not both", code=EXIT_USAGE)
     places = [_place(text) for text in letter or ()]
-    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
-    with exits():
-        found = dead_letters.letters(connection)
-        wanted = _chosen(found, places) if places else [one for one in found if one.reason == reason]
-        confirmed(f"Put {len(wanted)} records on {connection.topic('access')} again?", yes=yes)
-        done = dead_letters.retry(connection, wanted)
+    connection = topics.connection
+    found = dead_letters.letters(connection)
+    wanted = _chosen(found, places) if places else [one for one in found if one.reason == reason]
+    confirmed(f"Put {len(wanted)} records on {connection.topic('access')} again?", yes=yes)
+    done = dead_letters.retry(connection, wanted)
     row = {"sent": len(done.sent), "gone": len(done.gone), "not_of_the_access_topic": len(done.foreign)}
-    write_one(row, chosen(output))
+    topics.one(row)
     if done.gone or done.foreign:
         raise typer.Exit(EXIT_GATE)

@@ -1,14 +1,12 @@
 """`stillwatch doctor`."""
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 from rich.text import Text
 
 from detector.cli.common import EXIT_INFRASTRUCTURE, read_key, read_settings
-from detector.cli.live import Bootstrap, Config, Prefix, Set, connect, exits
-from detector.cli.output import Listing, Output, chosen, console, write_rows
+from detector.cli.live import connect, exits
+from detector.cli.options import Bootstrap, Config, KeyFile, Output, Prefix, Set
+from detector.cli.output import Listing, chosen, console, write_rows
 from detector.runtime.kafka.doctor import Line, examine
 from detector.runtime.printing import printable
 
@@ -17,7 +15,7 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def doctor(
-    key_file: Annotated[Path | None, typer.Option(help="file with the fingerprint key, 64 hex digits")] = None,
+    key_file: KeyFile = None,
     output: Output = None,
     config: Config = None,
     bootstrap: Bootstrap = None,

@@ -13,7 +13,8 @@ import typer
 from aiohttp import web
 
 from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_USAGE, fail
-from detector.cli.live import Bootstrap, Config, Prefix, quiet, read_connection
+from detector.cli.live import quiet, read_connection
+from detector.cli.options import Bootstrap, Config, Prefix
 from detector.enforce.client import DecisionClient, FailureMode
 from detector.enforce.copies import FileCopy, RedisCopy, WebhookCopy
 from detector.enforce.crowdsec import CrowdsecCopy

@@ -1,25 +1,26 @@
 """`stillwatch evaluate`: a run against ground truth."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from detector.cli.common import EXIT_INPUT, Output, duration_ms, errors, fail, read_key
+from detector.cli.common import EXIT_INPUT, duration_ms, fail, note, read_key
+from detector.cli.options import Answer, KeyFile, Labels
+from detector.cli.output import Listing, console, write_one
 from detector.pages.report import write_report
 from detector.records import SchemaError
+from detector.runtime.printing import printable
 from detector.runtime.sources import InputError
 from detector.tuning.scoring import LabelsError, approved_run, score_run
 
 
 def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="a replay's directory")],
-    labels: Annotated[Path, typer.Option(help="ground truth (CSV or Parquet): account_id or event_id, campaign")],
+    labels: Labels,
     events: Annotated[
         list[str] | None, typer.Option(metavar="IN", help="the run's events; else the inputs that its manifest names")
     ] = None,
@@ -27,8 +28,8 @@ def evaluate(
         str | None,
         typer.Option(help="replay once more, every campaign approved this long after it opened, as 15m; scored too"),
     ] = None,
-    output: Annotated[Output, typer.Option("-o", "--output", help="For people or for programs.")] = Output.human,
-    key_file: Annotated[Path | None, typer.Option(help="fingerprint key: 64 hex digits")] = None,
+    output: Answer = Listing.human,
+    key_file: KeyFile = None,
 ) -> None:
     """Score a replay: leak, time to detect, member recall and precision, collateral, alert load."""
     key, _ = read_key(key_file)
@@ -45,15 +46,14 @@ def evaluate(
         raise fail(str(wrong), code=EXIT_INPUT) from wrong
     except OSError as wrong:
         raise fail(f"{wrong.filename or folder}: {wrong.strerror or wrong}", code=EXIT_INPUT) from wrong
-    if output is Output.json:
-        said = scores if approved is None else scores | {"approved": approved}
-        sys.stdout.buffer.write(orjson.dumps(said, option=orjson.OPT_INDENT_2) + b"\n")
+    if output is not Listing.human:
+        write_one(scores if approved is None else scores | {"approved": approved}, output)
         return
-    console = Console(soft_wrap=True, highlight=False)
-    print_scores(scores, console=console)
+    out = console(wrap=False)
+    print_scores(scores, console=out)
     if approved is not None:
-        console.print(f"\nWith every campaign approved {approve_after} after it opened:")
-        print_scores(approved, console=console)
+        out.print(f"\nWith every campaign approved {approve_after} after it opened:")
+        print_scores(approved, console=out)
 
 
 def _report(folder: Path) -> None:
@@ -61,7 +61,7 @@ def _report(folder: Path) -> None:
     try:
         write_report(folder)
     except SchemaError as wrong:
-        errors.print(f"note: no report: {wrong}", markup=False, highlight=False, soft_wrap=True)
+        note(f"note: no report: {printable(str(wrong))}")
 
 
 def _share(value: float | None) -> str:

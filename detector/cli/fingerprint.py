@@ -2,7 +2,6 @@
 
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -13,13 +12,13 @@ from detector.cli.common import (
     EXIT_INPUT,
     EXIT_INTERRUPTED,
     EXIT_USAGE,
-    FORMAT_HELP,
     KEY_VARIABLE,
     Format,
     fail,
     read_key,
 )
 from detector.cli.inputs import resolved
+from detector.cli.options import Config, Form, KeyFile
 from detector.fingerprint import Content
 from detector.runtime.feed import with_fingerprints
 from detector.runtime.sources import TOPIC_SCHEME, InputError, Opener, check_format, check_input, decode_block
@@ -31,11 +30,9 @@ def fingerprint(
     out: Annotated[
         str, typer.Option("--out", metavar="FILE", help=".jsonl, .gz, .zst, .parquet, or - for JSON lines.")
     ],
-    form: Annotated[Format, typer.Option("--format", help=FORMAT_HELP)] = Format.auto,
-    key_file: Annotated[
-        Path | None, typer.Option("--key-file", metavar="K", help=f"File with 64 hex digits; else {KEY_VARIABLE}.")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings, TOML: how a topic's brokers are reached.")] = None,
+    form: Form = Format.auto,
+    key_file: KeyFile = None,
+    config: Config = None,
 ) -> None:
     """Turn raw content into the contract's fingerprints and drop the text."""
     inputs, opener = resolved(inputs, config=config, form=form)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_USAGE, fail, read_key
+from detector.cli.options import KeyFile
 from detector.hashing import DEVELOPMENT_KEY
 from detector.records import format_time
 from detector.runtime.writer import OutputError
@@ -94,7 +95,7 @@ def generate(
     raw: Annotated[bool, typer.Option("--raw", help="raw text in place of fingerprints (JSON lines)")] = False,
     form: Annotated[Form, typer.Option("--format", help="format of the events")] = Form.zstd,
     seed: Annotated[int, typer.Option(help="equal seeds give equal logs")] = 0,
-    key_file: Annotated[Path | None, typer.Option(help="fingerprint key: 64 hex digits")] = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Generate a log with known truth: real prompts and measured rates, innocent twins, an attack laid over them."""
     key = DEVELOPMENT_KEY if raw else read_key(key_file)[0]

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 import orjson
 import typer
 
-from detector.cli.common import EXIT_INPUT, EXIT_USAGE, duration_ms, errors, fail, read_key
+from detector.cli.common import EXIT_INPUT, EXIT_USAGE, duration_ms, fail, note, read_key
 from detector.cli.dossier import from_folder, from_topics
-from detector.cli.live import Bootstrap, Config, Prefix, connect, exits
+from detector.cli.live import connect, exits
+from detector.cli.options import Bootstrap, Config, KeyFile, Prefix
 from detector.cli.orders import TENANT, For, Reason, Tenant, Until, expiry_ms, now_ms, said
 from detector.fingerprint import fp_key_id
 from detector.operators import Indicator
@@ -27,7 +28,6 @@ SharingKey = Annotated[
     Path | None, typer.Option(help="the key that labs share, 64 hex digits: never the log's own; for --texts")
 ]
 Texts = Annotated[list[str] | None, typer.Option(metavar="RAW", help="raw logs, to share texts' fingerprints as well")]
-KeyFile = Annotated[Path | None, typer.Option(help="the log's own fingerprint key, 64 hex digits")]
 
 
 def _sharing_key(sharing_key_file: Path | None, *, key: bytes) -> bytes:
@@ -80,7 +80,7 @@ def export(
             out.write_text(written)
     except (DetectorError, OSError) as wrong:
         raise fail(printable(str(wrong)), code=EXIT_INPUT) from wrong
-    errors.print(f"{len(found)} findings shared", highlight=False)
+    note(f"{len(found)} findings shared")
 
 
 def _texts_of(case: CaseFile) -> set[Text]:

@@ -15,15 +15,11 @@ from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_INPUT, EXIT_INTERRUPTE
 from detector.records import ConfigError, DetectorError, SchemaError
 from detector.runtime.kafka.connection import Connection, connection_from
 from detector.runtime.kafka.reach import reach
+from detector.runtime.logs import LogFormat
 from detector.runtime.printing import printable
 from detector.runtime.sources import InputError
 
-Bootstrap = Annotated[
-    str | None, typer.Option(help="brokers, HOST:PORT,... (else STILLWATCH_BOOTSTRAP, else the configuration)")
-]
-Prefix = Annotated[str | None, typer.Option(help="prefix of the topics' names (else STILLWATCH_TOPIC_PREFIX)")]
-Config = Annotated[Path | None, typer.Option(help="settings, TOML; the table kafka has the connection")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="override a setting: a.b=value")]
+LogForm = Annotated[LogFormat, typer.Option("--log-format", help="auto: text on a terminal, else JSON")]
 
 Result = TypeVar("Result")
 

@@ -1,11 +1,13 @@
 """How the verbs that list records print them: tables for people, JSON and CSV for programs."""
 
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +15,7 @@ from rich.text import Text
 from detector.runtime.printing import csv_line, json_text, printable
 
 WIDTH_UNKNOWN = 200  # of a table that goes to a file
+GAP = 2  # blanks between columns
 
 
 class Listing(StrEnum):
@@ -24,7 +27,6 @@ class Listing(StrEnum):
     csv = "csv"
 
 
-Output = Annotated[Listing | None, typer.Option("-o", "--output", help="else human on a terminal, and JSON when piped")]
 Row = Mapping[str, Any]
 
 
@@ -51,10 +53,15 @@ def field_of(row: Row, path: str) -> Any:
     return json_text(value) if isinstance(value, Mapping) else value
 
 
-def console() -> Console:
-    """A console for tables and sentences: nothing in them is read as markup or highlighted."""
-    width = None if sys.stdout.isatty() else WIDTH_UNKNOWN
-    return Console(width=width, markup=False, emoji=False, highlight=False, soft_wrap=False)
+def console(*, stderr: bool = False, wrap: bool = True, markup: bool = False, width_min: int = 0) -> Console:
+    """A console for tables and sentences: in a stranger's string `:x:` is no emoji, and a figure has no colour.
+
+    Where a line is not to be wrapped, it is left to the terminal, so that it can be searched and copied. Made when it
+    is needed: by then `--color` was read. A file has no width: `WIDTH_UNKNOWN`, or `width_min` if that is more.
+    """
+    out = sys.stderr if stderr else sys.stdout
+    width = None if out.isatty() or os.environ.get("COLUMNS") else max(WIDTH_UNKNOWN, width_min)
+    return Console(stderr=stderr, width=width, markup=markup, emoji=False, highlight=False, soft_wrap=not wrap)
 
 
 def confirmed(question: str, *, yes: bool) -> None:
@@ -75,13 +82,32 @@ def write_rows(rows: Sequence[Row], columns: Mapping[str, str], output: Listing,
     elif not rows:
         console().print(nothing)
     else:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in columns:
-            table.add_column(heading, overflow="fold")
-        for row in rows:
-            cells = (field_of(row, path) for path in columns.values())
-            table.add_row(*(Text(printable("" if cell is None else str(cell))) for cell in cells))
-        console().print(table)
+        _write_table([[_cell(row, path) for path in columns.values()] for row in rows], list(columns))
+
+
+def _cell(row: Row, path: str) -> str:
+    value = field_of(row, path)
+    return "" if value is None else printable(str(value))
+
+
+def _write_table(rows: list[list[str]], headings: list[str]) -> None:
+    """A table; where it is wider than the terminal, each record by itself: folded words are hard to read."""
+    width = sum(max(map(cell_len, column)) + GAP for column in zip(headings, *rows, strict=True))
+    out = console(width_min=width)
+    if width - GAP <= out.width:
+        table = Table(*headings, box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+        for cells in rows:
+            table.add_row(*map(Text, cells))
+        out.print(table)
+        return
+    for number, cells in enumerate(rows):
+        record = Table.grid(padding=(0, GAP, 0, 0))
+        record.add_column(style="bold", no_wrap=True)
+        record.add_column(overflow="fold")
+        for heading, cell in zip(headings, cells, strict=True):
+            if cell:
+                record.add_row(Text(heading), Text(cell))
+        out.print(*([] if number == 0 else [""]), record, sep="\n")
 
 
 def write_stream(rows: Iterable[Row], columns: Mapping[str, str], output: Listing) -> None:

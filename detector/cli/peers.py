@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from detector.cli.common import EXIT_INPUT, EXIT_USAGE, errors, fail, read_key, read_settings
-from detector.cli.output import Listing, Output, chosen, write_rows
+from detector.cli.common import EXIT_INPUT, EXIT_USAGE, fail, note, read_key, read_settings
+from detector.cli.options import Config, KeyFile, Labels, Output, Set
+from detector.cli.output import Listing, chosen, write_rows
 from detector.records import DetectorError
 from detector.runtime.printing import printable
 from detector.tuning.peers import PEERS
@@ -27,18 +28,20 @@ COLUMNS = {
 
 def peers(
     raw: Annotated[list[str], typer.Argument(metavar="RAW", help="the test log, with raw text for those that need it")],
-    labels: Annotated[Path, typer.Option(help="its ground truth")],
-    validation: Annotated[list[str], typer.Option(metavar="RAW", help="the log on which thresholds are chosen")],
-    validation_labels: Annotated[Path, typer.Option(help="its ground truth")],
+    labels: Labels,
+    validation: Annotated[
+        list[str] | None, typer.Option(metavar="RAW", help="the log on which thresholds are chosen; else the same one")
+    ] = None,
+    validation_labels: Annotated[Path | None, typer.Option(help="its ground truth")] = None,
     collateral_ppm: Annotated[
         float | None, typer.Option(help="benign requests per million that a peer may contain; else what ours does")
     ] = None,
     only: Annotated[str, typer.Option(help="peers, separated by commas")] = ",".join(PEERS),
     out: Annotated[Path | None, typer.Option(help="JSON of every score")] = None,
-    config: Annotated[Path | None, typer.Option(help="our settings, TOML")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="override a setting: a.b=value")] = None,
+    config: Config = None,
+    set_: Set = None,
     output: Output = None,
-    key_file: Annotated[Path | None, typer.Option(help="fingerprint key: 64 hex digits")] = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Score others' detectors beside ours on one log, each at the same collateral on another."""
     settings, (key, _) = read_settings(config, set_ or []), read_key(key_file)
@@ -46,16 +49,21 @@ def peers(
     unknown = sorted(set(wanted) - set(PEERS))
     if unknown:
         raise fail(f"--only {', '.join(unknown)}: there are {', '.join(PEERS)}", code=EXIT_USAGE)
+    if bool(validation) != (validation_labels is not None):
+        raise fail("--validation and --validation-labels go together", code=EXIT_USAGE)
     try:
-        test = given(raw, labels=labels, key=key)
-        chosen_on = given(validation, labels=validation_labels, key=key)
+        test = chosen_on = given(raw, labels=labels, key=key)
+        if validation and validation_labels is not None:
+            chosen_on = given(validation, labels=validation_labels, key=key)
+        else:
+            note("thresholds are chosen on the log that they are scored on, which flatters others: see --validation")
         there = ours(chosen_on, settings=settings, key=key)["benign"]["collateral_ppm"] or 0.0
         mine = Outcome(OURS, None, there, ours(test, settings=settings, key=key))
         budget = there if collateral_ppm is None else collateral_ppm
         able = names_for(test.log, wanted)
         outcomes = [mine]
         for name in able:
-            errors.print(f"{name} ...", highlight=False)
+            note(f"{name} ...")
             outcomes.append(peer(name, test=test, validation=chosen_on, collateral_ppm=budget, key=key))
     except (DetectorError, OSError) as wrong:
         raise fail(printable(str(wrong)), code=EXIT_INPUT) from wrong
@@ -69,7 +77,7 @@ def peers(
             said["by_campaign"] = ", ".join(f"{name} {100 * c['leak']:.1f} %" for name, c in leaks)
     write_rows(rows, COLUMNS, listing, nothing="no detector")
     if set(able) != set(wanted):
-        errors.print(f"left out, they need raw text: {', '.join(sorted({*wanted} - {*able}))}", highlight=False)
+        note(f"left out, they need raw text: {', '.join(sorted({*wanted} - {*able}))}")
 
 
 def _against(said: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:

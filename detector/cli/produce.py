@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from detector.cli.live import Bootstrap, Config, Prefix, connect, finish
+from detector.cli.live import connect, finish
+from detector.cli.options import Bootstrap, Config, Prefix
 from detector.runtime.kafka import produce as engine
 
 

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import orjson
 import typer
-from rich.console import Console
 
 from detector.cli.common import (
     EXIT_GATE,
@@ -16,25 +15,25 @@ from detector.cli.common import (
     EXIT_INPUT,
     EXIT_INTERRUPTED,
     EXIT_USAGE,
-    FORMAT_HELP,
     Format,
-    Output,
     duration_ms,
-    errors,
     fail,
+    note,
     read_key,
     read_settings,
     warn_development_key,
 )
 from detector.cli.gates import check_gate, gate_of
 from detector.cli.inputs import resolved
+from detector.cli.options import Answer, Config, Form, KeyFile, Set, Workers
+from detector.cli.output import Listing, console, write_one
 from detector.cli.progress import ProgressLine
 from detector.pages.report import write_report
 from detector.records import SchemaError, parse_time
 from detector.runtime import replay as engine
 from detector.runtime.feed import ALWAYS
 from detector.runtime.outcome import Result
-from detector.runtime.printing import clean
+from detector.runtime.printing import printable
 from detector.runtime.sources import InputError
 from detector.runtime.summary import print_scores, print_summary
 from detector.runtime.verify import SHOWN_MAX, differences, read_alerts
@@ -64,13 +63,14 @@ def _window_ms(since: str | None, until: str | None) -> tuple[int, int]:
     return edges[0], edges[1]
 
 
-def _finish(result: Result, *, out: Path, output: Output, mode: str, fail_if: str | None) -> None:
-    if output is Output.json:
-        sys.stdout.buffer.write((out / "metrics.json").read_bytes() + b"\n")
+def _finish(result: Result, *, out: Path, output: Listing, mode: str, fail_if: str | None) -> None:
+    said = orjson.loads((out / "metrics.json").read_bytes())
+    if output is Listing.human:
+        told = console(wrap=False, markup=True)
+        print_summary(result, out=out, console=told, mode=mode)
+        print_scores(said.get("scores"), console=told)
     else:
-        console = Console(soft_wrap=True)
-        print_summary(result, out=out, console=console, mode=mode)
-        print_scores(orjson.loads((out / "metrics.json").read_bytes()).get("scores"), console=console)
+        write_one(said, output)
     if result.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     if not result.rows:
@@ -81,7 +81,7 @@ def _finish(result: Result, *, out: Path, output: Output, mode: str, fail_if: st
             "an input is truncated or corrupt; what could be read was replayed (see rejects.jsonl)", code=EXIT_INPUT
         )
     if fail_if is not None:
-        check_gate(fail_if, orjson.loads((out / "metrics.json").read_bytes()), place="metrics.json")
+        check_gate(fail_if, said, place="metrics.json")
 
 
 def _verify(result: Result, fired: Path) -> None:
@@ -91,7 +91,7 @@ def _verify(result: Result, fired: Path) -> None:
     except SchemaError as wrong:
         raise fail(f"--verify-against {fired}: {wrong}", code=EXIT_INPUT) from wrong
     for line in said[:SHOWN_MAX]:
-        errors.print(clean(line), soft_wrap=True, highlight=False)
+        note(printable(line))
     if said:
         more = f", {len(said) - SHOWN_MAX} of them not shown" if len(said) > SHOWN_MAX else ""
         raise fail(f"{len(said)} alerts differ from {fired}{more}", code=EXIT_GATE)
@@ -122,27 +122,27 @@ def replay(
         list[str], typer.Argument(metavar="IN", help="JSONL (.gz, .zst), Parquet, - for JSONL on stdin, or kafka://")
     ],
     out: Annotated[Path, typer.Option(help="directory for the results")],
-    config: Annotated[Path | None, typer.Option(help="settings, TOML")] = None,
+    config: Config = None,
     labels: Annotated[
         Path | None, typer.Option(help="ground truth (CSV or Parquet): scores go to metrics.json")
     ] = None,
-    format_: Annotated[Format, typer.Option("--format", help=FORMAT_HELP)] = Format.auto,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="processes that read and encode")] = 1,
+    format_: Form = Format.auto,
+    workers: Workers = 1,
     since: Annotated[str | None, typer.Option(help="only events from this time on, RFC 3339")] = None,
     until: Annotated[str | None, typer.Option(help="only events before this time, RFC 3339")] = None,
     speed: Annotated[str, typer.Option(help="max, real, or a factor such as 10x")] = "max",
     limit: Annotated[int | None, typer.Option(min=1, help="stop after about this many events")] = None,
     seed: Annotated[int | None, typer.Option(help="seed of the population model")] = None,
-    key_file: Annotated[Path | None, typer.Option(help="file with the fingerprint key, 64 hex digits")] = None,
+    key_file: KeyFile = None,
     operators: Annotated[Path | None, typer.Option(help="recorded operators' records, JSON lines")] = None,
     approve_after: Annotated[str | None, typer.Option(help="approve every campaign this long after, as 15m")] = None,
     verify_against: Annotated[Path | None, typer.Option(help="alerts that really fired: exit 1 if not equal")] = None,
     alert_format: Annotated[
         AlertFormat, typer.Option(help="also write the alerts in this format, beside alerts.jsonl")
     ] = "native",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="override a setting: a.b=value")] = None,
+    set_: Set = None,
     fail_if: Annotated[str | None, typer.Option(help="exit 1 if true, such as 'alerts>0'")] = None,
-    output: Annotated[Output, typer.Option("-o", "--output", help="for people or for programs")] = Output.human,
+    output: Answer = Listing.human,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="no progress line")] = False,
 ) -> None:
     """Replay access logs: find campaigns, write alerts, decisions and members to DIR."""
@@ -188,13 +188,10 @@ def replay(
 
 def demo(
     out: Annotated[Path, typer.Option(help="directory for the results")] = Path("out/demo"),
-    output: Annotated[Output, typer.Option("-o", "--output", help="for people or for programs")] = Output.human,
+    output: Answer = Listing.human,
 ) -> None:
     """Replay the sample log that ships with the program: real prompts, real timing, a campaign laid over them."""
     with as_file(files("detector.tuning") / "demo") as folder:
         log = folder / "events.jsonl.zst"
-        errors.print(
-            f"Replaying {log.name}: real prompts (see CREDITS.md beside it) with a campaign laid over them …",
-            soft_wrap=True,
-        )
+        note(f"Replaying {log.name}: real prompts (see CREDITS.md beside it) with a campaign laid over them …")
         replay([str(log)], out, labels=folder / "labels.csv", output=output, set_=[])

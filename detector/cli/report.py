@@ -1,6 +1,5 @@
 """`stillwatch report` and `stillwatch diff`: what a run's directory says, and how two differ."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,15 +8,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from detector.cli.common import EXIT_INPUT, Output, fail
+from detector.cli.common import EXIT_INPUT, fail
 from detector.cli.gates import check_gate, gate_of
+from detector.cli.options import Answer
+from detector.cli.output import Listing, console, write_one
 from detector.pages.blocks import Note
 from detector.pages.blocks import Table as Rows
 from detector.pages.compare import as_tree, compare_blocks, difference
 from detector.pages.report import write_report
 from detector.pages.run_files import RunFiles, read_files
 from detector.records import DetectorError
-from detector.runtime.printing import json_text, printable
+from detector.runtime.printing import printable
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="a replay's directory")]
 
@@ -54,22 +55,22 @@ def diff(
     fail_if: Annotated[
         str | None, typer.Option(help="exit 1 if true, such as 'differences>0' or 'numbers.leak.change>0.01'")
     ] = None,
-    output: Annotated[Output, typer.Option("-o", "--output", help="for people or for programs")] = Output.human,
+    output: Answer = Listing.human,
 ) -> None:
     """Compare two runs: alerts, decisions, settings, and leak and collateral where both were labelled."""
     if fail_if is not None:
         gate_of(fail_if)
     left, right = _read(before), _read(after)
     tree = as_tree(difference(left, right))
-    if output is Output.json:
-        sys.stdout.write(json_text(tree, indent=True) + "\n")
-    else:
-        console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    if output is Listing.human:
+        out = console(wrap=False)
         for block in compare_blocks(left, right):
             if isinstance(block, Note):
-                console.print(printable(block.text))
+                out.print(printable(block.text))
             elif isinstance(block, Rows):
-                _print(block, console)
+                _print(block, out)
+    else:
+        write_one(tree, output)
     if fail_if is not None:
         check_gate(fail_if, tree, place="the comparison")
 

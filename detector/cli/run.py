@@ -9,7 +9,8 @@ import msgspec
 import typer
 
 from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_USAGE, KEY_VARIABLE, fail, read_key, read_settings
-from detector.cli.live import Bootstrap, Config, Prefix, Set, connect
+from detector.cli.live import LogForm, connect
+from detector.cli.options import Bootstrap, Config, KeyFile, Prefix, Set, Verbose
 from detector.records import ConfigError
 from detector.runtime import logs
 from detector.runtime.kafka import worker
@@ -29,16 +30,16 @@ def run(
     ] = False,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
-    key_file: Annotated[Path | None, typer.Option(help="file with the fingerprint key, 64 hex digits")] = None,
+    key_file: KeyFile = None,
     alert_format: Annotated[
         AlertFormat | None, typer.Option(help="what the alerts' topic carries (else the configuration's, else native)")
     ] = None,
     http: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="probes, metrics and status; port 0: a free one; or off")
     ] = None,
-    log_format: Annotated[LogFormat, typer.Option(help="auto: text on a terminal, else JSON")] = LogFormat.auto,
+    log_format: LogForm = LogFormat.auto,
     set_: Set = None,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="log what the Kafka clients say")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run the live worker until it is told to stop: access events in, alerts and decisions out."""
     names = tuple(name.strip() for name in roles.split(","))

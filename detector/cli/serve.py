@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from detector.cli.live import Bootstrap, Config, Prefix, exits, finish, quiet, read_connection
+from detector.cli.live import exits, finish, quiet, read_connection
+from detector.cli.options import Bootstrap, Config, Prefix
 from detector.pages.serve import serve_until, token_from
 from detector.runtime.kafka.watching import Watcher
 

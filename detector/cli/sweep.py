@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from detector.cli.common import EXIT_INPUT, EXIT_USAGE, Format, errors, fail, read_key, read_settings
+from detector.cli.common import EXIT_INPUT, EXIT_USAGE, Format, fail, note, read_key, read_settings
 from detector.cli.evaluate import duration
 from detector.cli.inputs import resolved
-from detector.cli.output import Listing, Output, chosen, console, write_rows
+from detector.cli.options import Config, KeyFile, Labels, Output, Set, Workers
+from detector.cli.output import Listing, chosen, console, write_rows
 from detector.config import Settings
 from detector.records import ConfigError, DetectorError
 from detector.tuning import sweep as engine
@@ -38,7 +39,8 @@ NOTE = (
 
 Inputs = Annotated[list[str], typer.Argument(metavar="IN", help="logs, merged; or the directory of an earlier sweep")]
 Params = Annotated[
-    list[str], typer.Option("--param", help="NAME=A:B:STEP of [verdict]: threshold, prior, family_cap, families_min")
+    list[str],
+    typer.Option("--param", help="NAME=FROM:TO:STEP of threshold, prior, family_cap or families_min"),
 ]
 Objective = Annotated[str, typer.Option(help="f1, cost, or recall@fpr=X, X a share of the innocent accounts")]
 
@@ -46,17 +48,17 @@ Objective = Annotated[str, typer.Option(help="f1, cost, or recall@fpr=X, X a sha
 def sweep(
     inputs: Inputs,
     param: Params,
-    labels: Annotated[Path, typer.Option(help="ground truth (CSV or Parquet): account_id or event_id, campaign")],
+    labels: Labels,
     benign: Annotated[list[str] | None, typer.Option(help="a log without attacks, scored beside; repeatable")] = None,
     objective: Objective = "f1",
     profile: Annotated[Profile, typer.Option(help="what false cases and misses cost")] = "standard",
     confirm: Annotated[bool, typer.Option("--confirm", help="replay the best setting and score it in full")] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="keep answers.parquet and sweep.json here")] = None,
-    config: Annotated[Path | None, typer.Option(help="settings, TOML")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="override a setting: a.b=value")] = None,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="processes that read and encode")] = 1,
+    config: Config = None,
+    set_: Set = None,
+    workers: Workers = 1,
     output: Output = None,
-    key_file: Annotated[Path | None, typer.Option(help="file with the fingerprint key, 64 hex digits")] = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Score logs once, then decide often: what each setting finds, beside what it does to innocents."""
     settings, (key, _) = read_settings(config, set_ or []), read_key(key_file)
@@ -109,7 +111,7 @@ def _show(
     write_rows(shown if listing in (Listing.human, Listing.csv) else rows, columns, listing, nothing="no point")
     if listing is not Listing.human:
         return
-    errors.print(NOTE, markup=False, highlight=False)
+    note(NOTE)
     if full is not None:
         leaks = ", ".join(f"{name} {100 * c['leak']:.1f} %" for name, c in full["campaigns"].items())
         console().print(

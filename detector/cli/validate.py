@@ -1,7 +1,5 @@
 """`stillwatch validate`: fill rates, rejects by reason, coverage."""
 
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -9,8 +7,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_INPUT, FORMAT_HELP, Format, Output, fail
+from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_INPUT, Format, fail
 from detector.cli.inputs import resolved
+from detector.cli.options import Answer, Config, Form
+from detector.cli.output import Listing, console, write_one
 from detector.runtime.sources import TOPIC_SCHEME, InputError, check_format, check_input
 from detector.runtime.validate import Report, survey
 from detector.signatures.registry import SIGNATURES
@@ -21,12 +21,12 @@ def validate(
         list[str],
         typer.Argument(metavar="IN", help="Logs: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, - for JSON lines, kafka://."),
     ],
-    form: Annotated[Format, typer.Option("--format", help=FORMAT_HELP)] = Format.auto,
+    form: Form = Format.auto,
     sample: Annotated[
         int | None, typer.Option("--sample", min=1, metavar="N", help="Read only the first N records of each input.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings, TOML: how a topic's brokers are reached.")] = None,
-    output: Annotated[Output, typer.Option("-o", "--output", help="For people or for programs.")] = Output.human,
+    config: Config = None,
+    output: Answer = Listing.human,
 ) -> None:
     """Say what a log holds: fields, rejects, time order, accounts, and which signatures will be off."""
     names, opener = resolved(inputs, config=config, form=form)
@@ -39,10 +39,10 @@ def validate(
         raise fail(str(wrong), code=EXIT_INPUT) from wrong
     except ConnectionError as wrong:
         raise fail(f"{wrong.filename}: {wrong.strerror}", code=EXIT_INFRASTRUCTURE) from wrong
-    if output is Output.json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
+    if output is Listing.human:
+        _show(report, console(wrap=False, markup=True))
     else:
-        _show(report, Console(soft_wrap=True))
+        write_one(msgspec.to_builtins(report), output)
     if report.rows == 0:
         raise fail("no record was accepted", code=EXIT_INPUT)
     if any(reason.reason == "truncated_input" for reason in report.rejects):

@@ -1,6 +1,6 @@
 """What the verbs over topics have in common: the options that say where they are, and how an answer is written.
 
-A verb takes `Topics` first and its own options after that; `over_topics` and `printing` put in the rest. Errors
+A verb takes `Topics` first and its own options after that; `printing` puts in the rest. Errors
 become a sentence and an exit code. The brokers are reached when they are first asked for, so that a wrong option is
 told without them.
 """
@@ -9,14 +9,16 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, wraps
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import orjson
 import typer
 from msgspec import Struct
 
-from detector.cli.live import Bootstrap, Config, Prefix, connect, exits
-from detector.cli.output import Listing, Output, Row, chosen, write_one, write_rows, write_stream
+from detector.cli.live import connect, exits
+from detector.cli.options import Bootstrap, Config, Output, Prefix
+from detector.cli.output import Listing, Row, chosen, write_one, write_rows, write_stream
 from detector.records import encode
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.reading import follow
@@ -37,6 +39,11 @@ class Topics:
         self._place = {name: given[name] for name in _PLACE}
         self.output: Listing | None = Listing.json if given.get("json") else given.get("output")
 
+    @property
+    def config(self) -> Path | None:
+        """The configuration file."""
+        return self._place["config"]
+
     @cached_property
     def connection(self) -> Connection:
         """How to reach the brokers; one of them has let us in. Ends the program with 2 or 4 where that fails."""
@@ -55,6 +62,13 @@ class Topics:
     def one(self, row: Row) -> None:
         """Answer with one record, every field of it."""
         write_one(row, self.form)
+
+    def done(self, record: Struct | Row, sentence: str) -> None:
+        """Answer an order: what was written, in a sentence for people."""
+        if self.form is Listing.human:
+            typer.echo(sentence)
+        else:
+            self.one(row_of(record) if isinstance(record, Struct) else record)
 
     def tail(
         self,
@@ -99,11 +113,6 @@ def _with(verb: Callable[..., None], options: Mapping[str, tuple[Any, Any]]) -> 
     run.__signature__ = seen.replace(parameters=[*own, *more])  # type: ignore[attr-defined] # inspect reads it
     run.__annotations__ = {p.name: p.annotation for p in (*own, *more)}
     return run
-
-
-def over_topics(verb: Callable[..., None]) -> Callable[..., None]:
-    """Make a verb that reads or writes topics."""
-    return _with(verb, _PLACE)
 
 
 def printing(verb: Callable[..., None]) -> Callable[..., None]:

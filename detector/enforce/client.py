@@ -24,6 +24,7 @@ from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from detector.enforce.leases import Attributes, Lease, LeaseTable
 from detector.records import DetectorError
+from detector.runtime.background import Background
 from detector.runtime.kafka.connection import Connection, client_arguments
 
 log = logging.getLogger("stillwatch.enforce")
@@ -85,19 +86,16 @@ class DecisionClient:
         self._ends: dict[TopicPartition, int] = {}
         self._loading: LeaseTable | None = self.table
         self._away_s: float | None = time.monotonic()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="stillwatch-decisions", daemon=True)
+        self._loop = Background(self._run, name="decisions")
 
     def start(self, *, timeout_s: float | None = None) -> bool:
         """Begin to follow; with `timeout_s` wait that long for everything to be loaded. Returns whether it is."""
-        self._thread.start()
+        self._loop.start()
         return self.ready.wait(timeout_s) if timeout_s is not None else self.ready.is_set()
 
     def stop(self) -> None:
         """Stop following; the table stays readable."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._loop.stop()
 
     def lookup(self, attributes: Attributes, *, tenant: str = "default", model: str = "") -> Lease | None:
         """The strictest lease that a request falls under now; None lets it pass.
@@ -130,7 +128,7 @@ class DecisionClient:
 
     def _run(self) -> None:
         wait_s = BACK_OFF_S[0]
-        while not self._stop.is_set():
+        while not self._loop.stopped.is_set():
             try:
                 consumer = self._connect()
                 try:
@@ -146,7 +144,7 @@ class DecisionClient:
                 self.error = f"{type(wrong).__name__}: {wrong}"
                 if isinstance(wrong, OffsetOutOfRangeError):
                     self._positions.clear()  # another log under the same name: its sequence numbers go on
-                self._stop.wait(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects, keeps no secret
+                self._loop.stopped.wait(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads tries, no secret
                 wait_s = min(wait_s * 2, BACK_OFF_S[1])
 
     def _connect(self) -> KafkaConsumer:
@@ -181,7 +179,7 @@ class DecisionClient:
     def _follow(self, consumer: KafkaConsumer) -> None:
         begun = dict(self._ends)
         pruned_s = probed_s = time.monotonic()
-        while not self._stop.is_set():
+        while not self._loop.stopped.is_set():
             fetched = consumer.poll(timeout_ms=POLL_MS)
             self._apply(fetched)
             for place in self._ends:

@@ -11,7 +11,6 @@ Limits: one thread; `IDLE_S` between looks. Back-off grows to `BACK_OFF_S_MAX`.
 import logging
 import queue
 import random
-import threading
 from typing import Final, Protocol
 
 import msgspec
@@ -20,6 +19,7 @@ import orjson
 from detector.enforce.client import DecisionClient, now_ms
 from detector.enforce.leases import CONTROL_KEY
 from detector.enforce.transitions import Key, Transition, Transitions
+from detector.runtime.background import Background
 
 log = logging.getLogger("stillwatch.enforce")
 
@@ -66,18 +66,15 @@ class Pusher:
         self._told = Transitions(client.table)
         self._enforcement = client.table.enforcement
         self._reconciled = False
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="stillwatch-push", daemon=True)
+        self._loop = Background(self._run, name="push")
 
     def start(self) -> None:
         """Begin, once the client is ready: a table half loaded would take leases back."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
         """Stop; the copy stays as it is, its entries end by themselves."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._loop.stop()
 
     def status(self) -> PushStatus:
         """How the copy stands."""
@@ -95,7 +92,7 @@ class Pusher:
 
     def _run(self) -> None:
         wait_s = BACK_OFF_S
-        while not self._stop.is_set():
+        while not self._loop.stopped.is_set():
             if not self.client.ready.wait(IDLE_S):
                 continue
             try:
@@ -104,12 +101,12 @@ class Pusher:
                 if not self.error:
                     log.warning("the copy does not take decisions: %s", wrong)
                 self.failures, self.error, self._reconciled = self.failures + 1, str(wrong), False
-                self._stop.wait(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, keeps no secret
+                self._loop.stopped.wait(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads tries, no secret
                 wait_s = min(wait_s * 2, BACK_OFF_S_MAX)
                 continue
             wait_s, self.error = BACK_OFF_S, ""
             if not busy:
-                self._stop.wait(IDLE_S)
+                self._loop.stopped.wait(IDLE_S)
 
     def _step(self) -> bool:
         """Bring the copy up to this moment; returns whether there may be more."""

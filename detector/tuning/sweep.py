@@ -92,7 +92,7 @@ def truth_of(labels: Labels | None, *, events: Iterable[pa.RecordBatch]) -> Trut
 
 
 def grid(params: Iterable[str]) -> list[dict[str, float]]:
-    """Read `NAME=A:B:STEP` or `NAME=X` words as every combination, names without `verdict.`. Raises `ConfigError`.
+    """Read `NAME=FROM:TO:STEP` or `NAME=X` words as every combination, names without `verdict.`. Raises `ConfigError`.
 
     >>> grid(["threshold=1:2:0.5", "families_min=3"])[1]
     {'threshold': 1.5, 'families_min': 3.0}
@@ -104,7 +104,7 @@ def grid(params: Iterable[str]) -> list[dict[str, float]]:
         cap = name.startswith("log_odds_max.") and name.partition(".")[2] in BY_ID
         if found is None or not (name in PARAMS or cap):
             raise ConfigError(
-                f"--param {word!r} must be NAME=A:B:STEP with NAME one of {', '.join(PARAMS)} or log_odds_max.SIGNATURE"
+                f"--param {word!r} must be NAME=FROM:TO:STEP, NAME one of {', '.join(PARAMS)} or log_odds_max.SIGNATURE"
                 ": whatever else is set changes what signatures see, so replay it"
             )
         try:
@@ -112,7 +112,7 @@ def grid(params: Iterable[str]) -> list[dict[str, float]]:
         except ValueError as wrong:
             raise ConfigError(f"--param {word!r}: {wrong}") from wrong
         if step <= 0 or high < low or (high - low) / step >= POINTS_MAX:
-            raise ConfigError(f"--param {word!r} must rise from A to B in fewer than {POINTS_MAX:_} steps above 0")
+            raise ConfigError(f"--param {word!r} must rise from FROM to TO in fewer than {POINTS_MAX:_} steps above 0")
         axes[name] = [round(low + i * step, 6) for i in range(int((high - low) / step + 1e-9) + 1)]
     if np.prod([len(values) for values in axes.values()]) > POINTS_MAX:
         raise ConfigError(f"--param asks for more than {POINTS_MAX:_} points: fewer names, or longer steps")

@@ -1,18 +1,23 @@
 """Alerts go from a real Kafka to receivers that fail in every documented way: none lost, none twice, in order."""
 
 import asyncio
+import re
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import HTTPError
 
+import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
 from detector.records import Alert, encode
 from detector.runtime.kafka.connection import Connection
+from detector.runtime.kafka.http import HttpSettings
 from detector.runtime.sinks import running
 from detector.runtime.sinks.memory import Memory, Told
 from detector.runtime.sinks.settings import SinkSettings, sinks_from
@@ -103,6 +108,46 @@ def test_what_a_receiver_will_never_take_is_parked_and_holds_up_nothing(
     assert "sink_refused" in stillwatch("dlq", "list", "--config", str(configuration(connection, tmp_path)))
 
 
+@pytest.mark.usefixtures("key")
+def test_what_was_parked_is_told_once_more_and_only_while_it_is_news(
+    installation: Callable[..., Connection], tmp_path: Path
+) -> None:
+    connection = installation()
+    publish(connection, alert(number=1), alert(number=2), alert(number=3), alert(number=3, revision=1))
+    config = configuration(connection, tmp_path)
+    with receiving(taking) as hook:
+        tables = f'[[sinks]]\nkind = "webhook"\nurl = "{hook.url}"\n{QUICK}'
+        config.write_text(f"{config.read_text()}\n{tables}")
+        place = ("--config", str(config))
+        hook.script = [Reply(422), Reply(413), Reply(400)]
+        assert deliver(connection, tables) == {"webhook": (1, 3)}
+        told = [r.body["alert_id"] for r in hook.requests]
+        assert told == [alert(number=3).alert_id]  # its second revision
+        listed = orjson.loads(stillwatch("sinks", "parked", *place))
+        assert [(r["alert_id"], r["state"], r["answer"]) for r in listed] == [
+            (alert(number=1).alert_id, "parked", "HTTP 422"),
+            (alert(number=2).alert_id, "parked", "HTTP 413"),
+        ]
+        every = orjson.loads(stillwatch("sinks", *place, "parked", "--all"))
+        assert [r["state"] for r in every] == ["parked", "parked", "told"]
+        # The receiver refuses again, is away, and is well.
+        hook.script = [Reply(422)]
+        refused = orjson.loads(stillwatch("sinks", "retry", listed[0]["letter"], *place, code=1))
+        assert [(r["state"], r["answer"]) for r in refused] == [("refused", "HTTP 422")]
+        hook.script = [Reply(503)]
+        away = orjson.loads(stillwatch("sinks", "retry", *place, code=4))
+        assert [r["state"] for r in away] == ["away"]
+        # A newer revision, which the sinks will tell by themselves, makes the letter about the older one needless.
+        publish(connection, alert(number=2, revision=1))
+        done = orjson.loads(stillwatch("sinks", "retry", *place))
+        assert [(r["alert_id"], r["state"]) for r in done] == [(alert(number=1).alert_id, "taken")]
+        assert orjson.loads(stillwatch("sinks", "retry", *place)) == []
+        assert deliver(connection, tables) == {"webhook": (1, 0)}
+        keys = [r.headers["idempotency-key"] for r in hook.requests]
+        assert keys == [f"{alert(number=n).alert_id}:{r}" for n, r in ((3, 1), (1, 0), (2, 1))]
+    assert "no letter 9:9" in stillwatch("sinks", "retry", "9:9", *place, code=2)
+
+
 def test_lines_go_to_a_file_and_to_a_topic_once(installation: Callable[..., Connection], tmp_path: Path) -> None:
     connection = installation()
     said = [alert(), alert(number=2), alert(revision=1)]
@@ -163,7 +208,7 @@ def test_a_killed_process_loses_nothing_and_says_at_most_its_last_again(
         config = configuration(connection, tmp_path)
         config.write_text(config.read_text() + f'\n[[sinks]]\nkind = "webhook"\nurl = "{hook.url}"\n{QUICK}')
         verb = ("sinks", "--config", str(config), "--from-beginning")
-        process = subprocess.Popen([sys.executable, "-m", "detector", *verb], env=environment())
+        process = subprocess.Popen([sys.executable, "-m", "detector", *verb, "--http", "off"], env=environment())
         try:
             publish(connection, *said)
             wait_until(lambda: len(hook.requests) >= 5, what="the first alerts", every_s=0.01)
@@ -184,12 +229,30 @@ def put(connection: Connection, value: bytes) -> None:
     asyncio.run(send())
 
 
+def page(bind: str, name: str) -> tuple[int, str]:
+    """What the process answers; 0 where it does not listen yet."""
+    try:
+        with urllib.request.urlopen(f"http://{bind}/{name}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as refused:
+        with refused:
+            return refused.code, refused.read().decode()
+    except OSError:
+        return 0, ""
+
+
+def numbers(text: str, name: str, sink: str) -> list[float]:
+    """The samples of one of the sinks' metrics."""
+    found = re.findall(rf'^stillwatch_sink_{name}\{{.*sink="{sink}".*\}} ([\d.e+]+)$', text, re.MULTILINE)
+    return [float(number) for number in found]
+
+
 @contextmanager
-def following(connection: Connection, tables: str) -> Iterator[None]:
+def following(connection: Connection, tables: str, *, bind: str) -> Iterator[None]:
     """Sinks that run while the block does."""
-    chosen = sinks_from(tables)
+    chosen, http = sinks_from(tables), HttpSettings(bind=bind)
     loop = asyncio.new_event_loop()
-    task = loop.create_task(running.run(chosen, connection, from_beginning=True, signals=False))
+    task = loop.create_task(running.run(chosen, connection, from_beginning=True, signals=False, http=http))
     thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([task])))
     thread.start()
     try:
@@ -204,8 +267,8 @@ def test_a_receiver_that_is_down_holds_up_no_other_and_gets_everything_when_it_i
     installation: Callable[..., Connection],
 ) -> None:
     connection = installation()
-    with receiving(taking) as gone:
-        port = int(gone.url.rpartition(":")[2])
+    with receiving(taking) as gone, receiving(taking) as other:
+        port, bind = int(gone.url.rpartition(":")[2]), other.url.removeprefix("http://")
     with receiving(taking) as well:
         tables = f"""
 [[sinks]]
@@ -220,10 +283,21 @@ url = "{well.url}"
 cloudevents = true
 {QUICK}
 """
-        with following(connection, tables):
+        with following(connection, tables, bind=bind):
             publish(connection, *(alert(number=n) for n in range(4)))
             wait_until(lambda: len(well.requests) == 4, what="the sink that is well", every_s=0.05)
+            wait_until(lambda: page(bind, "healthz")[0] == 503, what="the complaint", every_s=0.05)
+            assert page(bind, "healthz")[1] == "sink down does not take alerts: ClientConnectorError\n"
+            assert page(bind, "readyz") == (200, "ok\n")
+            metrics = wait_until(lambda: numbers(page(bind, "metrics")[1], "lag_records", "down"), what="the lag")
+            assert sum(metrics) >= 4
+            assert numbers(page(bind, "metrics")[1], "failing", "down") == [1.0]
+            assert numbers(page(bind, "metrics")[1], "retries_total", "down")[0] >= 1
+            assert numbers(page(bind, "metrics")[1], "alerts_total", "well") == [4.0, 0.0]
             with receiving(taking, port=port) as back:
                 wait_until(lambda: len(back.requests) == 4, what="the sink that was down", every_s=0.05)
                 assert [r.body["alert_id"] for r in back.requests] == [alert(number=n).alert_id for n in range(4)]
+                wait_until(lambda: page(bind, "healthz") == (200, "ok\n"), what="health", every_s=0.05)
+                down = orjson.loads(page(bind, "status")[1])["sinks"][0]
+                assert (down["sink"], down["taken"], down["failures_in_a_row"]) == ("down", 4, 0)
         assert [r.body["id"] for r in well.requests] == [f"{alert(number=n).alert_id}:0" for n in range(4)]

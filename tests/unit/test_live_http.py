@@ -14,7 +14,15 @@ from detector.config import Settings, parse
 from detector.hashing import DEVELOPMENT_KEY
 from detector.records import ConfigError
 from detector.runtime.kafka import http
-from detector.runtime.kafka.http import HttpSettings, address_of, http_settings_from, may_act, serving, token_of
+from detector.runtime.kafka.http import (
+    HttpSettings,
+    address_of,
+    http_settings_from,
+    may_act,
+    serving,
+    token_of,
+    worker_told,
+)
 from detector.runtime.kafka.metrics import FAMILIES, PREFIX, registry_of
 from detector.runtime.kafka.status import Process, status_of, waiting_for
 from detector.signatures.registry import SIGNATURES
@@ -43,7 +51,7 @@ async def no_alert() -> list[str]:
 def asked(watched: Process, ask: Callable[[ClientSession, str], Awaitable[None]], **settings: str) -> None:
     async def run() -> None:
         at = HttpSettings(bind="127.0.0.1:0", **settings)
-        async with serving(at, watched, test_alert=no_alert) as address, ClientSession() as client:
+        async with serving(at, worker_told(watched, test_alert=no_alert)) as address, ClientSession() as client:
             await ask(client, f"http://{address}")
 
     asyncio.run(run())
@@ -191,12 +199,12 @@ def test_off_is_off_and_a_taken_port_says_what_to_do() -> None:
     watched = process()  # it has a loop of its own
 
     async def run() -> None:
-        async with serving(HttpSettings(bind="off"), watched, test_alert=no_alert) as address:
+        async with serving(HttpSettings(bind="off"), worker_told(watched, test_alert=no_alert)) as address:
             assert address is None
-        async with serving(HttpSettings(bind="127.0.0.1:0"), watched, test_alert=no_alert) as address:
+        async with serving(HttpSettings(bind="127.0.0.1:0"), worker_told(watched, test_alert=no_alert)) as address:
             assert address is not None
-            with pytest.raises(ConfigError, match="another worker"):
-                async with serving(HttpSettings(bind=address), watched, test_alert=no_alert):
+            with pytest.raises(ConfigError, match="another process"):
+                async with serving(HttpSettings(bind=address), worker_told(watched, test_alert=no_alert)):
                     pass
 
     asyncio.run(run())

@@ -11,10 +11,13 @@ import orjson
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 from detector.config import parse
 from detector.records import Alert, ConfigError, encode
 from detector.runtime.kafka.connection import Connection
+from detector.runtime.kafka.metrics import PREFIX, SINK_FAMILIES
 from detector.runtime.sinks import settings
 from detector.runtime.sinks.conversations import AlertmanagerSink, SlackSink
 from detector.runtime.sinks.delivery import Delivery, wait_s
@@ -23,6 +26,7 @@ from detector.runtime.sinks.memory import Memory, Told
 from detector.runtime.sinks.posting import Outcome, outcome_of, retry_after_s
 from detector.runtime.sinks.receivers import PagerDutySink, Sink, session_of
 from detector.runtime.sinks.settings import sinks_from
+from detector.runtime.sinks.standing import told_of
 from detector.sinks.lines import line_of
 from tests.conftest import ROOT
 from tests.unit.alerting import alert, operational, resolved
@@ -382,3 +386,23 @@ def test_a_memory_that_cannot_be_opened_is_an_error_that_says_where(tmp_path: Pa
     (tmp_path / "sinks.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(OSError, match=r"sinks\.sqlite"):
         Memory(tmp_path, sink="one")
+
+
+def test_the_process_says_who_does_not_take_alerts_without_being_unready_for_it(tmp_path: Path) -> None:
+    given = settings.Webhook(name="hook", url="http://x/")
+    delivery = Delivery(given, Refusing(Outcome("later", "HTTP 503")), Memory(tmp_path, sink="hook"), Connection())
+    told_ = told_of([delivery])
+    assert told_.waits() == told_.wrong() == ["sink hook: partitions are not assigned"]
+    delivery.failures, delivery.retried, delivery.why, delivery.parked = 2, 5, "HTTP 503", 1
+    assert told_.waits() == ["sink hook: partitions are not assigned"]
+    assert told_.wrong()[1:] == ["sink hook does not take alerts: HTTP 503"]
+    (said,) = told_.status()["sinks"]
+    assert (said["parked"], said["retried"], said["why"], said["lag"]) == (1, 5, "HTTP 503", None)
+    families = {
+        f.name.removeprefix(PREFIX): f for f in text_string_to_metric_families(generate_latest(told_.registry).decode())
+    }
+    assert set(families) == set(SINK_FAMILIES)
+    for name, family in families.items():
+        assert all(set(sample.labels) == set(SINK_FAMILIES[name].labels) for sample in family.samples)
+    assert [s.value for s in families["sink_retries"].samples] == [5.0]
+    delivery.memory.close()

@@ -5,7 +5,8 @@ Invariants: content is never shown: headers, length and digest only. A record th
 again has the bytes and the key that it had: out of the letter where the operator let
 letters keep them, else out of the access topic at the letter's place, while that has it.
 Limits: a letter stays when it was retried; a record that is retried twice comes twice,
-and is a duplicate by its `event_id`. Letters of operators' topics are not retried.
+and is a duplicate by its `event_id`. Letters of operators' topics are not retried;
+those of sinks are by `runtime.sinks.parked`.
 Source: the contract's headers, after KIP-1034.
 """
 
@@ -37,6 +38,8 @@ class Letter(NamedTuple):
     digest: str
     key: bytes | None
     value: bytes
+    sink: str = ""  # which refused it, of an alert; and what its receiver answered
+    answer: str = ""
 
 
 class Group(NamedTuple):
@@ -74,6 +77,8 @@ def letter_of(record: Any) -> Letter | None:
             digest=said["stillwatch.error.digest"],
             key=record.key,
             value=record.value or b"",
+            sink=said.get("stillwatch.error.sink", ""),
+            answer=said.get("stillwatch.error.answer", ""),
         )
     except (KeyError, ValueError):
         return None

@@ -1,10 +1,10 @@
-"""The worker's small HTTP server: probes, metrics, status, and an alert to test the way.
+"""A process' small HTTP server: probes, metrics, status, and a worker's alert to test the way.
 
 Purpose: `/livez`, `/readyz`, `/healthz`, `/metrics`, `/status`, and `POST /test-alert`.
 Invariants: it shows counts, positions, reasons and names of the configuration; nothing that an
 event brought. It listens on loopback unless configured. What changes something needs a caller
 on loopback, or the token of `token_file`, and never comes out of a web page (`Origin`).
-Limits: no TLS. It runs in the worker's own thread: while a batch is folded or a snapshot is
+Limits: no TLS. It runs in the process' own thread: while a batch is folded or a snapshot is
 read it answers late, so probes need patience.
 Source: the names of Kubernetes' probes; the text format of Prometheus.
 """
@@ -16,8 +16,9 @@ import os
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import orjson
@@ -108,13 +109,32 @@ def may_act(*, peer: str | None, origin: str | None, authorization: str | None, 
         return False
 
 
+class Told(NamedTuple):
+    """What a process says of itself: what it waits for before it is ready, what is wrong, its state, its metrics."""
+
+    waits: Callable[[], list[str]]
+    wrong: Callable[[], list[str]]
+    status: Callable[[], dict[str, Any]]
+    registry: CollectorRegistry
+    test_alert: TestAlert | None = None
+
+
+def worker_told(process: Process, *, test_alert: TestAlert) -> Told:
+    """What a worker says: it is well when it is ready."""
+    waits = partial(waiting_for, process)
+    return Told(waits, waits, partial(status_of, process), registry_of(process), test_alert)
+
+
+def _probe(complaints: list[str]) -> web.Response:
+    return web.Response(text="\n".join(complaints or ["ok"]) + "\n", status=503 if complaints else 200)
+
+
 class _Pages:
     """The handlers of one process."""
 
-    def __init__(self, process: Process, *, token: bytes, test_alert: TestAlert) -> None:
-        """Answer for `process`."""
-        self.process, self.token, self.test_alert = process, token, test_alert
-        self.registry: CollectorRegistry = registry_of(process)
+    def __init__(self, told: Told, *, token: bytes) -> None:
+        """Answer with what is told."""
+        self.told, self.token = told, token
         self.testing = asyncio.Lock()
 
     async def alive(self, _: web.Request) -> web.Response:
@@ -123,16 +143,19 @@ class _Pages:
 
     async def ready(self, _: web.Request) -> web.Response:
         """Ready, or what is waited for."""
-        waits = waiting_for(self.process)
-        return web.Response(text="\n".join(waits or ["ok"]) + "\n", status=503 if waits else 200)
+        return _probe(self.told.waits())
+
+    async def healthy(self, _: web.Request) -> web.Response:
+        """Well, or what is wrong."""
+        return _probe(self.told.wrong())
 
     async def metrics(self, _: web.Request) -> web.Response:
         """The text format of Prometheus."""
-        return web.Response(body=generate_latest(self.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=generate_latest(self.told.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def status(self, request: web.Request) -> web.Response:
         """JSON, or lines for a person: `?format=text` or `Accept: text/plain`."""
-        said = status_of(self.process)
+        said = self.told.status()
         if request.query.get("format") == "text" or request.headers.get("Accept", "").startswith("text/plain"):
             return web.Response(text=as_text(said))
         return web.Response(body=orjson.dumps(said, option=orjson.OPT_INDENT_2), content_type="application/json")
@@ -148,32 +171,33 @@ class _Pages:
         if not allowed:
             return web.Response(text="call from loopback, or with the token of http.token_file\n", status=403)
         async with self.testing:
-            ids = await self.test_alert()
+            ids = await self.told.test_alert() if self.told.test_alert is not None else []
         if not ids:
             return web.Response(text="no tenant is judged by this worker\n", status=409)
         return web.json_response({"alert_ids": ids}, status=202)
 
 
-def application_of(process: Process, *, token: bytes, test_alert: TestAlert) -> web.Application:
+def application_of(told: Told, *, token: bytes) -> web.Application:
     """The routes."""
-    pages = _Pages(process, token=token, test_alert=test_alert)
+    pages = _Pages(told, token=token)
     application = web.Application(client_max_size=BODY_BYTES_MAX)
     application.router.add_get("/livez", pages.alive)
     application.router.add_get("/readyz", pages.ready)
-    application.router.add_get("/healthz", pages.ready)
+    application.router.add_get("/healthz", pages.healthy)
     application.router.add_get("/metrics", pages.metrics)
     application.router.add_get("/status", pages.status)
-    application.router.add_post("/test-alert", pages.test)
+    if told.test_alert is not None:
+        application.router.add_post("/test-alert", pages.test)
     return application
 
 
 @asynccontextmanager
-async def serving(settings: HttpSettings, process: Process, *, test_alert: TestAlert) -> AsyncIterator[str | None]:
+async def serving(settings: HttpSettings, told: Told) -> AsyncIterator[str | None]:
     """Serve while the block runs; yields the address, None where it is off. Raises `ConfigError`."""
     if settings.bind == OFF:
         yield None
         return
-    application = application_of(process, token=token_of(settings), test_alert=test_alert)
+    application = application_of(told, token=token_of(settings))
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_S)
     await runner.setup()
     try:
@@ -182,7 +206,7 @@ async def serving(settings: HttpSettings, process: Process, *, test_alert: TestA
             await web.TCPSite(runner, host, port).start()
         except OSError as wrong:
             raise ConfigError(
-                f"http.bind={settings.bind}: {wrong.strerror or wrong}; another worker? --http HOST:PORT or --http off"
+                f"http.bind={settings.bind}: {wrong.strerror or wrong}; another process? --http HOST:PORT or --http off"
             ) from wrong
         bound_host, bound_port, *_ = runner.addresses[0]
         yield f"[{bound_host}]:{bound_port}" if ":" in bound_host else f"{bound_host}:{bound_port}"

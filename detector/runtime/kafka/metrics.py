@@ -1,8 +1,8 @@
-"""Metrics: what a worker counts and holds, read when somebody scrapes.
+"""Metrics: what a process counts and holds, read when somebody scrapes.
 
 Purpose: the one table of metric names, and the collector that fills it from the roles' plain
 integers: no call of a metrics library stands in the fold.
-Invariants: names and labels are those of `FAMILIES`; a label's values come from the topics, the
+Invariants: names and labels are those of `FAMILIES` and `SINK_FAMILIES`; a label's values come from the topics, the
 configuration and closed sets of words, never from an event, so their number is bounded. A scrape
 changes nothing.
 Limits: a family that a process has nothing to say about has no sample. What belongs to enforcers
@@ -12,7 +12,7 @@ Source: Prometheus' rules for names; the operators' handbook for the list.
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
@@ -87,22 +87,34 @@ FAMILIES: Final[dict[str, Family]] = {
     "fingerprint_key_info": Family("gauge", ("key_id",), "A digest of the fingerprint key"),
     "ready": Family("gauge", (), "1 where this worker is ready"),
 }
+# Of the process that brings alerts to their receivers.
+SINK_FAMILIES: Final[dict[str, Family]] = {
+    "sink_alerts": Family("counter", ("sink", "result"), "Alerts taken, and parked: refused for good"),
+    "sink_retries": Family("counter", ("sink",), "Tries that came to nothing and were, or will be, made again"),
+    "sink_lag_records": Family("gauge", ("sink", "partition"), "Records of the alerts' topic that are not yet told"),
+    "sink_failing": Family("gauge", ("sink",), "1 while the receiver does not take alerts"),
+    "build_info": FAMILIES["build_info"],
+    "ready": Family("gauge", (), "1 where every sink has joined its group"),
+}
 STORES: Final = ("accounts", "links")
 OPERATIONAL: Final = ("operational_cap", "operational_storm")
 VETOES: Final = ("allowlist", "approval", "cap", "kill_switch", "lifted", "stale", "tier")
 
 
-class WorkerCollector(Collector):
-    """Reads a worker process."""
+Measured = tuple[str, tuple[str, ...], Any]  # family, values of its labels, number
 
-    def __init__(self, process: Process) -> None:
-        """Read `process` at every scrape."""
-        self.process = process
+
+class Scraped(Collector):
+    """Reads a process."""
+
+    def __init__(self, families: Mapping[str, Family], measure: Callable[[], Iterable[Measured]]) -> None:
+        """Call `measure` at every scrape."""
+        self.families, self.measure = families, measure
 
     def collect(self) -> Iterable[Metric]:
         """Yield every family, those without samples too."""
-        made = {name: KINDS[f.kind](PREFIX + name, f.help, labels=f.labels) for name, f in FAMILIES.items()}
-        for name, labels, value in samples(self.process):
+        made = {name: KINDS[f.kind](PREFIX + name, f.help, labels=f.labels) for name, f in self.families.items()}
+        for name, labels, value in self.measure():
             if isinstance(value, Histogram):
                 made[name].add_metric(labels, buckets=value.cumulative(), sum_value=value.total)
             elif isinstance(value, tuple):
@@ -112,14 +124,16 @@ class WorkerCollector(Collector):
         return made.values()
 
 
-Measured = tuple[str, tuple[str, ...], Any]  # family, values of its labels, number
+def registry(families: Mapping[str, Family], measure: Callable[[], Iterable[Measured]]) -> CollectorRegistry:
+    """A registry of these families alone; `measure` is called at every scrape."""
+    made = CollectorRegistry(auto_describe=False)
+    made.register(Scraped(families, measure))
+    return made
 
 
 def registry_of(process: Process) -> CollectorRegistry:
-    """A registry of this process alone."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(WorkerCollector(process))
-    return registry
+    """A worker's registry."""
+    return registry(FAMILIES, lambda: samples(process))
 
 
 def samples(process: Process) -> Iterator[Measured]:

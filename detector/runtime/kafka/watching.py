@@ -16,6 +16,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from detector.records import DetectorError
+from detector.runtime.background import Background
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.reading import bounds_of, make_consumer, places_of
 from detector.runtime.kafka.situation import TOPICS, Situation
@@ -45,18 +46,16 @@ class Watcher:
         self._situation = Situation()
         self._positions: dict[TopicPartition, int] = {}
         self._complete, self._trouble, self._since_ms = False, "connecting", 0
-        self._lock, self._stop = threading.Lock(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="stillwatch-watch", daemon=True)
+        self._lock = threading.Lock()
+        self._loop = Background(self._run, name="watch")
 
     def start(self) -> None:
         """Begin to follow."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
         """Stop following."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._loop.stop()
 
     def seen(self) -> Seen:
         """What is known now."""
@@ -67,7 +66,7 @@ class Watcher:
 
     def _run(self) -> None:
         wait_s = BACK_OFF_S[0]
-        while not self._stop.is_set():
+        while not self._loop.stopped.is_set():
             try:
                 with closing(make_consumer(self._connection)) as consumer:
                     begun = self._begin(consumer)
@@ -78,7 +77,7 @@ class Watcher:
                     self._positions.clear()
                 with self._lock:
                     self._trouble = f"{type(wrong).__name__}: {wrong}"
-                self._stop.wait(wait_s)
+                self._loop.stopped.wait(wait_s)
                 wait_s = min(wait_s * 2, BACK_OFF_S[1])
 
     def _begin(self, consumer: Any) -> dict[TopicPartition, int]:
@@ -99,7 +98,7 @@ class Watcher:
         probed_s = pruned_s = time.monotonic()
         prefix = len(self._connection.prefix)
         self._answered()
-        while not self._stop.is_set():
+        while not self._loop.stopped.is_set():
             fetched = consumer.poll(timeout_ms=POLL_MS)
             with self._lock:
                 for place, records in fetched.items():

@@ -37,7 +37,7 @@ from detector.records import DetectorError
 from detector.runtime.kafka.clients import make_producer
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.encode_role import EncodeRole
-from detector.runtime.kafka.http import HttpSettings, serving
+from detector.runtime.kafka.http import HttpSettings, serving, worker_told
 from detector.runtime.kafka.judge_role import JudgeRole
 from detector.runtime.kafka.publishing import messages_of
 from detector.runtime.kafka.status import Process, Role
@@ -105,7 +105,7 @@ async def run(
         return await publish_test_alerts(process, connection)
 
     try:
-        async with serving(http, process, test_alert=test_alert) as address:
+        async with serving(http, worker_told(process, test_alert=test_alert)) as address:
             if address is not None:
                 log.info("http://%s/status", address, extra={"action": "http.listening"})
             if "encode" in names and not from_beginning:

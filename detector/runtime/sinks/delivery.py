@@ -51,6 +51,7 @@ class _Beginning(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka sh
 
     def __init__(self, consumer: AIOKafkaConsumer, *, from_beginning: bool) -> None:
         self.consumer, self.from_beginning = consumer, from_beginning
+        self.settled = False
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Nothing is held."""
@@ -64,6 +65,7 @@ class _Beginning(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka sh
             for place, offset in begin.items():
                 self.consumer.seek(place, offset)
             await self.consumer.commit(begin)
+        self.settled = True  # with no partition too: another process has them, and this one stands by
 
 
 def wait_s(given: Common, *, failures: int, asked_s: float) -> float:
@@ -88,8 +90,10 @@ class Delivery:
         """Nothing connects yet."""
         self.given, self.sink, self.memory, self.connection = given, sink, memory, connection
         self.from_beginning = from_beginning
-        self.failures = self.taken = self.parked = 0
+        self.failures = self.taken = self.parked = self.retried = 0
+        self.why = ""  # of the last failure, while there is one
         self.unreminded = False
+        self._joined: tuple[AIOKafkaConsumer, _Beginning] | None = None
         self.reached: dict[TopicPartition, int] = {}  # the offset before which everything was told or parked
         self.stopped = asyncio.Event()
 
@@ -104,11 +108,10 @@ class Delivery:
             session_timeout_ms=self.connection.session_timeout_ms,
             max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
         )
-        consumer.subscribe(
-            [self.connection.topic("alerts")],
-            listener=_Beginning(consumer, from_beginning=self.from_beginning),
-        )
+        listener = _Beginning(consumer, from_beginning=self.from_beginning)
+        consumer.subscribe([self.connection.topic("alerts")], listener=listener)
         await consumer.start()
+        self._joined = consumer, listener
         try:
             while not self.stopped.is_set():
                 try:
@@ -118,7 +121,20 @@ class Delivery:
                     log.warning("sink %s: %s", self.given.name, type(wrong).__name__, extra=said)
                     await self._wait(BROKER_WAIT_S)
         finally:
+            self._joined = None
             await consumer.stop()
+
+    def ready(self) -> bool:
+        """Whether the group has said which partitions are ours."""
+        return self._joined is not None and self._joined[1].settled
+
+    def lags(self) -> dict[int, int]:
+        """By partition of ours: the records that are not yet told, as far as the brokers have said where it ends."""
+        if self._joined is None:
+            return {}
+        consumer, _ = self._joined
+        ends = {place: consumer.last_stable_offset(place) for place in consumer.assignment() if place in self.reached}
+        return {p.partition: max(0, end - self.reached[p]) for p, end in sorted(ends.items()) if end is not None}
 
     async def _step(self, consumer: AIOKafkaConsumer) -> None:
         """Take the next record, if there is one, as far as it goes."""
@@ -163,10 +179,10 @@ class Delivery:
     def _recovered(self) -> None:
         if self.failures:
             log.info("sink %s takes alerts again", self.given.name, extra={"action": "sink.recovered"})
-        self.failures, self.unreminded = 0, False
+        self.failures, self.why, self.unreminded = 0, "", False
 
     async def _failed(self, outcome: Outcome, *, alert_id: str | None) -> None:
-        self.failures += 1
+        self.failures, self.retried, self.why = self.failures + 1, self.retried + 1, outcome.why
         if self.failures == 1:
             said = {"action": "sink.failed", "alert_id": alert_id}
             log.warning("sink %s does not take alerts: %s", self.given.name, outcome.why, extra=said)

@@ -8,6 +8,7 @@ Source: asyncio's task groups.
 """
 
 import asyncio
+import logging
 import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -18,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from detector.runtime.kafka.clients import partitions_of
 from detector.runtime.kafka.connection import Connection, client_arguments
+from detector.runtime.kafka.http import OFF, HttpSettings, serving
 from detector.runtime.sinks import settings
 from detector.runtime.sinks.conversations import AlertmanagerSink, SlackSink
 from detector.runtime.sinks.delivery import Delivery
@@ -25,8 +27,12 @@ from detector.runtime.sinks.logs_out import LinesSink, TopicSink
 from detector.runtime.sinks.memory import Memory
 from detector.runtime.sinks.receivers import PagerDutySink, Sink, WebhookSink, session_of
 from detector.runtime.sinks.settings import SinkSettings
+from detector.runtime.sinks.standing import told_of
 
 CHECK_S: Final = 0.2
+NOWHERE: Final = HttpSettings(bind=OFF)
+
+log = logging.getLogger("stillwatch.sinks")
 
 
 async def sink_of(given: SinkSettings, connection: Connection, stack: AsyncExitStack) -> Sink:
@@ -54,11 +60,12 @@ async def run(
     from_beginning: bool = False,
     once: bool = False,
     signals: bool = True,
+    http: HttpSettings = NOWHERE,
 ) -> dict[str, tuple[int, int]]:
     """Deliver until SIGTERM or SIGINT (`signals`); with `once` up to where the topic ended at the start.
 
     Returns, by sink, how many alerts it took and how many it refused. Raises `ConfigError` where a secret is
-    missing and `KafkaError` where the brokers cannot be reached.
+    missing or `http` cannot be listened on, and `KafkaError` where the brokers cannot be reached.
     """
     stops = await _ends(connection) if once else {}
     async with AsyncExitStack() as stack:
@@ -68,6 +75,9 @@ async def run(
             stack.callback(memory.close)
             sink = await sink_of(given, connection, stack)
             deliveries.append(Delivery(given, sink, memory, connection, from_beginning=from_beginning))
+        address = await stack.enter_async_context(serving(http, told_of(deliveries)))
+        if address is not None:
+            log.info("http://%s/status", address, extra={"action": "http.listening"})
         if signals:
             _listen(deliveries)
         async with asyncio.TaskGroup() as group:
