@@ -127,5 +127,9 @@ def kill_switch(
     where = f"{connection.topic('decisions')} on {connection.bootstrap}"
     confirmed(f"Set enforcement to {enforcement} for every tenant of {where}?", yes=yes)
     with exits():
-        orders_out.switch(connection, Control(**asked, since=now_ms()))
+        # What lets less pass counts only if it is newer than what it follows, which another machine's clock may have
+        # dated; what switches off waits for no look.
+        held = views.board(connection).control if enforcement != "off" else None
+        since_ms = max(now_ms(), held.since + 1 if held is not None else 0)
+        orders_out.switch(connection, Control(**asked, since=since_ms))
     typer.echo(f"enforcement is {enforcement}")
