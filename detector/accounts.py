@@ -18,6 +18,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from detector import volume
 from detector.frames import ID, NUM, TIER_SHIFT, Flag
 from detector.index import KeyIndex, NamesOf, Pinned, find
 from detector.sketches import histogram, hyperloglog, space_saving
@@ -104,9 +105,10 @@ class A(IntEnum):
     RETURNED = 60  # requests whose text was answered to another organisation
     OPENED = 61  # conversations that open with user text which a pool of accounts shares
     MAIL = 62  # the domain of the mail address that the account was signed up with, 0 unknown
+    TOKENS = 63  # in and out, of about a day, as of `HOUR`
 
 
-ACCOUNT_COLUMNS = 63
+ACCOUNT_COLUMNS = 64
 # Numba reads plain integers, not enum members.
 (
     _ORG, _TIER, _CREATED, _FIRST, _LAST, _REQUESTS, _LOG_IN, _LOG_IN_SQ, _LOG_OUT, _LOG_GAP, _LOG_GAP_SQ,
@@ -115,7 +117,7 @@ ACCOUNT_COLUMNS = 63
     _FIRST_HOUR_COUNT, _TEXTS, _CAMPAIGN, _TOUCHED, _SHARED, _SESSIONS, _HITS, _HIT_FIRST, _HIT_OF, _RENEW_MS,
     _RUN_GAPS, _LOG_RUN, _LOG_RUN_SQ, _LOG_OUT_SQ, _MARKED, _VERB_FIRST, _REFUSED, _LOGPROBS, _TINY, _HOURS_ACTIVE,
     _SYSTEM, _SYSTEM_VOTES, _SYSTEM_LAST, _SYSTEM_SWITCHES, _SUBNET_LAST, _SUBNET_SWITCHES, _PROGRAM_LAST,
-    _PROGRAM_SWITCHES, _ECHOED, _HANDED, _RETURNED, _OPENED, _MAIL,
+    _PROGRAM_SWITCHES, _ECHOED, _HANDED, _RETURNED, _OPENED, _MAIL, _TOKENS,
 ) = (int(a) for a in A)  # fmt: skip
 (_TIME, _INGEST, _N_CREATED, _N_INPUT, _N_OUTPUT, _N_REASONING, _MAX_TOKENS, _TURN, _CHARS, _OUT_CHARS, _N_COST, _FLAGS,
  _FIELDS) = (int(n) for n in NUM)  # fmt: skip
@@ -186,6 +188,7 @@ def _pace(s, time):  # type: ignore[no-untyped-def]
     hour = time // HOUR_MS
     s[_HOURS] |= np.int64(1) << (hour % 24)
     if hour != s[_HOUR]:
+        s[_TOKENS] = volume.fade(s[_TOKENS], hour - s[_HOUR])
         s[_HOUR] = hour
         s[_HOUR_COUNT] = 0
         s[_HOURS_ACTIVE] += 1
@@ -208,6 +211,7 @@ def _measure(s, row, counted):  # type: ignore[no-untyped-def]
     s[_LOG_IN_SQ] += log_in * log_in
     s[_LOG_OUT] += log_out
     s[_LOG_OUT_SQ] += log_out * log_out
+    s[_TOKENS] = volume.add(volume.add(s[_TOKENS], row[_N_INPUT]), row[_N_OUTPUT])
     s[_TINY] += 0 <= row[_N_OUTPUT] <= 1 and flags & _ERROR == 0
     if row[_TURN] >= 0:
         s[_TURN_KNOWN] += 1
@@ -363,6 +367,11 @@ class AccountTable:
             self.template_errors,
             self.touched[self.n_touched :],
         )
+
+    def tokens(self, rows: I64, *, now_ms: int) -> I64:
+        """What each of `rows` used in about the day before a time (int64, tokens)."""
+        left: I64 = volume.faded(self.stats[rows, A.TOKENS], self.stats[rows, A.HOUR], now_ms // HOUR_MS)
+        return left
 
     def take_touched(self) -> I64:
         """Hand over the rows touched since the last call, in ascending order of key."""

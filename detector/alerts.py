@@ -50,6 +50,7 @@ CAP_WORDS = {
     "contained_share": "accounts challenged or blocked would exceed their share of the accounts active in 24 h",
     "blocks_per_hour": "new blocks of this hour would exceed their number",
     "blocked_share": "blocked accounts would exceed their share of the accounts active in 24 h",
+    "blocked_tokens_share": "blocked accounts would exceed their share of the tokens of about a day",
     "blocks_per_campaign": "blocked accounts of this campaign would exceed their number before approval",
 }
 

@@ -66,7 +66,7 @@ class Cases:
         self.ledger = decision.Ledger()
         self.desk = Desk()
         self.freshness, self.outlet = Freshness(), Outlet()
-        self.active_accounts = 0
+        self.active_accounts = self.active_tokens = 0
         self.recent = Recent(RECENT_ROWS_MAX)
         self.outputs: list[Output] = []
         self.stamps: list[int] = []  # when each output was made
@@ -247,6 +247,7 @@ class Cases:
             now_ms=now_ms,
             effective_ms=effective_ms,
             active_accounts=self.active_accounts,
+            active_tokens=self.active_tokens,
             stale=self.freshness.is_stale(self.settings.decision),
             mode=self.settings.mode if self.desk.enforcement == "on" else "shadow",
             settings=self.settings.decision,
@@ -297,13 +298,14 @@ class Cases:
             approval=approval,
         )
         caps: list[str] = []
-        for row in rows.tolist():
+        for row, tokens in zip(rows.tolist(), self.accounts.tokens(rows, now_ms=end_ms).tolist(), strict=True):
             name, made = self.accounts.index.name(row), None
             if not self._spared(name, row, cause, end_ms):
                 tier, digest = int(stats[row, A.TIER]), int(self.accounts.index.keys[row])
                 made, hit = decision.propose(
-                    self.ledger, scope="account", value=name, digest=digest, tier_code=tier, cause=cause, at=at
-                )
+                    self.ledger, scope="account", value=name, digest=digest, tier_code=tier, tokens=tokens, cause=cause,
+                    at=at,
+                )  # fmt: skip
                 caps += hit
             if made is None:
                 stats[row, A.RENEW_MS] = end_ms + SPARED_MS

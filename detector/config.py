@@ -59,6 +59,7 @@ class DecisionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     block_confidence_min: float = 0.99
     blocks_per_hour_max: int = 50
     blocked_share_max: float = 0.005
+    blocked_tokens_share_max: float = 0.02  # of all tokens of about a day, by what the blocked used before
     blocks_per_campaign_max: int = 200
     canary_share: float = 1.0  # of the accounts, by keyed hash: the others are decided on in shadow, as a control
     stale_ms: int = 900_000
@@ -121,7 +122,7 @@ def _check_decision(decision: DecisionSettings) -> None:
     for name in ("contained_share_max", "block_confidence_min"):
         if not 0 < getattr(decision, name) <= 1:
             raise ConfigError(f"decision.{name}={getattr(decision, name)} must be in (0, 1]")
-    for name in ("blocked_share_max", "late_share_max", "canary_share"):
+    for name in ("blocked_share_max", "blocked_tokens_share_max", "late_share_max", "canary_share"):
         if not 0 <= getattr(decision, name) <= 1:
             raise ConfigError(f"decision.{name}={getattr(decision, name)} must be in [0, 1]")
     if decision.blocked_share_max > decision.contained_share_max:

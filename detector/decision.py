@@ -51,6 +51,7 @@ class Lease(msgspec.Struct):
 
     decision: Decision
     end_ms: int
+    tokens: int = 0  # of its account in about a day, the most that it had while the lease stood
 
 
 class Past(msgspec.Struct, frozen=True, array_like=True):
@@ -78,6 +79,7 @@ class Ledger(msgspec.Struct):
     contained: int = 0
     blocked: int = 0
     blocked_of: dict[str, int] = {}  # by campaign
+    blocked_tokens: int = 0
     hour: int = 0
     blocks_in_hour: int = 0
     cap_hits: int = 0
@@ -92,6 +94,7 @@ class Circumstances(NamedTuple):
     now_ms: int
     effective_ms: int
     active_accounts: int
+    active_tokens: int
     stale: bool
     mode: Mode
     settings: DecisionSettings
@@ -126,20 +129,22 @@ def _decision_id(tenant: str, key: Key, now_ms: int, seq: int) -> str:
     return f"d-{hashing.content_digest(f'{tenant}/{scope}/{value}/{now_ms}/{seq}'.encode())}"
 
 
-def _seat(ledger: Ledger, decision: Decision, *, now_ms: int) -> None:
+def _seat(ledger: Ledger, decision: Decision, *, now_ms: int, tokens: int) -> None:
     """Make a decision the current one of its key."""
     key = (decision.scope, decision.value)
     held = ledger.leases.get(key)
     before = held.decision if held is not None else None
-    _count(ledger, before, -1)
-    _count(ledger, decision, 1)
+    # A lease that works makes its account's tokens vanish, not its weight.
+    lease = Lease(decision, decision.expires_at, max(tokens, held.tokens if held is not None else 0))
+    _count(ledger, held, -1)
+    _count(ledger, lease, 1)
     if decision.action == "block" and (before is None or before.action != "block"):
         ledger.blocks_in_hour = blocks_in_hour(ledger, now_ms) + 1
         ledger.hour = now_ms // HOUR_MS
     ledger.past.pop(key, None)
     if decision.mode == "enforce":
         ledger.ended.pop(key, None)
-    ledger.leases[key] = Lease(decision, decision.expires_at)
+    ledger.leases[key] = lease
     heapq.heappush(ledger.ends, (decision.expires_at, *key))
 
 
@@ -159,12 +164,14 @@ def _remember(ledger: Ledger, key: Key, past: Past) -> None:
         ledger.seq_floor = max(ledger.seq_floor, gone.seq)
 
 
-def _count(ledger: Ledger, decision: Decision | None, sign: int) -> None:
-    if decision is None:
+def _count(ledger: Ledger, lease: Lease | None, sign: int) -> None:
+    if lease is None:
         return
+    decision = lease.decision
     ledger.contained += sign * contains(decision.action)
     if decision.action == "block":
         ledger.blocked += sign
+        ledger.blocked_tokens += sign * lease.tokens
         campaign = decision.campaign_id or ""
         left = ledger.blocked_of.get(campaign, 0) + sign
         ledger.blocked_of[campaign] = left
@@ -178,11 +185,20 @@ def blocks_in_hour(ledger: Ledger, now_ms: int) -> int:
 
 
 def propose(
-    ledger: Ledger, *, scope: Scope, value: str, digest: int | None, tier_code: int, cause: Cause, at: Circumstances
+    ledger: Ledger,
+    *,
+    scope: Scope,
+    value: str,
+    digest: int | None,
+    tier_code: int,
+    tokens: int,
+    cause: Cause,
+    at: Circumstances,
 ) -> tuple[Decision | None, tuple[str, ...]]:
     """Issue or renew the lease of one member; None where policy says no. Also returns the caps that were hit.
 
-    `digest` is the key's keyed hash: it tells the canary from the control; None where a human has chosen.
+    `digest` is the key's keyed hash: it tells the canary from the control; None where a human has chosen. `tokens` is
+    what the member used in about a day; of a lease that stands the most that it was counts.
     """
     key = (scope, value)
     if digest is not None and not policy.in_canary(digest, at.settings):
@@ -209,6 +225,9 @@ def propose(
             blocked_of_campaign=ledger.blocked_of.get(cause.campaign_id, 0),
             blocks_in_hour=blocks_in_hour(ledger, at.now_ms),
             active=at.active_accounts,
+            tokens=max(tokens, lease.tokens if lease is not None else 0),
+            tokens_blocked=ledger.blocked_tokens,
+            tokens_active=at.active_tokens,
         ),
         settings=at.settings,
     )
@@ -225,7 +244,7 @@ def propose(
         cause=cause,
         at=at,
     )
-    _seat(ledger, decision, now_ms=at.now_ms)
+    _seat(ledger, decision, now_ms=at.now_ms, tokens=tokens)
     return decision, ruling.caps
 
 
@@ -264,7 +283,7 @@ def _leased(
     )
 
 
-def add(ledger: Ledger, command: Command, *, at: Circumstances) -> Decision:
+def add(ledger: Ledger, command: Command, *, tokens: int, at: Circumstances) -> Decision:
     """Seat the lease that an operator's command asks for, in place of what the key has."""
     assert command.scope is not None
     assert command.value is not None
@@ -294,7 +313,7 @@ def add(ledger: Ledger, command: Command, *, at: Circumstances) -> Decision:
         supersedes=lease.decision.decision_id if lease is not None else None,
         fallback_action="observe" if command.action == "observe" else "throttle",
     )
-    _seat(ledger, decision, now_ms=at.now_ms)
+    _seat(ledger, decision, now_ms=at.now_ms, tokens=tokens)
     return decision
 
 
@@ -311,7 +330,7 @@ def end(
     """Revoke or expire a lease: the record says so, and the next lease of this key is a strike more if it ran out."""
     past = _history(ledger, key)
     lease = ledger.leases.pop(key)
-    _count(ledger, lease.decision, -1)
+    _count(ledger, lease, -1)
     _remember(ledger, key, Past(past.seq + 1, past.strikes + (state == "expired")))
     if lease.decision.mode == "enforce":
         ledger.ended.pop(key, None)

@@ -245,6 +245,7 @@ class Judge:
             self.active_counted_ms = end_ms
             used = self.accounts.index.used
             self.cases.active_accounts = int((self.accounts.stats[:used, A.LAST] > end_ms - DAY_MS).sum())
+            self.cases.active_tokens = int(self.accounts.tokens(np.arange(used), now_ms=end_ms).sum())
         active, _ = self.coverage()
         self.tails.refresh(self.accounts, now_ms=end_ms)
         self.registrations.refresh(self.accounts, now_ms=end_ms)

@@ -91,6 +91,30 @@ class Control(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+# From what lets most pass to what lets least.
+_LADDER: tuple[Enforcement, ...] = ("off", "observe_only", "on")
+
+
+def overrides(control: Control, held: Control | None) -> bool:
+    """Say whether a kill switch's record counts after another.
+
+    One that lets no less pass always does; one that lets less pass only if it is no older: a judge that comes back
+    passes on what it was told long ago, and must not undo what an operator has switched off since.
+
+    >>> old, new = (Control(enforcement=e, since=s, by="kim", reason="") for e, s in (("on", 1), ("off", 2)))
+    >>> overrides(new, old), overrides(old, new), overrides(old, None)
+    (True, False, True)
+    """
+    if held is None:
+        return True
+    return _LADDER.index(control.enforcement) <= _LADDER.index(held.enforcement) or control.since >= held.since
+
+
+def loosens(control: Control, enforcement: Enforcement) -> bool:
+    """Say whether a kill switch's record lets more pass than what holds."""
+    return _LADDER.index(control.enforcement) < _LADDER.index(enforcement)
+
+
 class Indicator(Struct, frozen=True, kw_only=True):
     """A link that others saw in a campaign of theirs: watched here until it expires.
 

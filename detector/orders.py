@@ -41,6 +41,8 @@ def carry_out(cases: Cases, item: Waiting, *, now_ms: int) -> None:
         outcome = _switch(cases, record, now_ms)
     elif isinstance(record, Indicator):
         outcome = desk.watch(cases.desk, record, digest=item.entry.digest, now_ms=now_ms)
+    elif isinstance(record, Command) and record.command == "add":
+        outcome = _add(cases, record, item.entry.digest, now_ms)
     elif isinstance(record, Command):
         outcome = _COMMANDS[record.command](cases, record, now_ms)
     else:
@@ -143,7 +145,7 @@ def _campaign_of(cases: Cases, alert_id: str | None) -> Campaign | None:
     return next(found, None)
 
 
-def _add(cases: Cases, command: Command, now_ms: int) -> str:
+def _add(cases: Cases, command: Command, digest: int, now_ms: int) -> str:
     key = (str(command.scope), str(command.value))
     assert command.expires_at is not None
     if command.expires_at <= now_ms:
@@ -155,7 +157,10 @@ def _add(cases: Cases, command: Command, now_ms: int) -> str:
         decision.veto(cases.ledger, "allowlist")
         return "add_refused"
     cases.desk.lifted.pop(key, None)
-    cases.outputs.append(decision.add(cases.ledger, command, at=cases.circumstances(now_ms, effective_ms=now_ms)))
+    rows = cases.accounts.index.find(np.array([digest if command.scope == "account" else 0], np.uint64))
+    tokens = int(cases.accounts.tokens(rows[rows >= 0], now_ms=now_ms).sum())
+    at = cases.circumstances(now_ms, effective_ms=now_ms)
+    cases.outputs.append(decision.add(cases.ledger, command, tokens=tokens, at=at))
     return "add"
 
 
@@ -218,7 +223,7 @@ def _raise(cases: Cases, key: Key, command: Command, now_ms: int) -> bool:
     if command.alert_id is not None and held.mode == "shadow":
         at = at._replace(mode="shadow")  # a campaign's approval leaves the control what it is; a decision's does not
     made, caps = decision.propose(
-        cases.ledger, scope=held.scope, value=held.value, digest=None, tier_code=0, cause=cause, at=at
+        cases.ledger, scope=held.scope, value=held.value, digest=None, tier_code=0, tokens=0, cause=cause, at=at
     )
     if made is not None:
         cases.outputs.append(made)
@@ -242,7 +247,6 @@ def _resolve(cases: Cases, command: Command, now_ms: int) -> str:
 
 
 _COMMANDS: dict[str, Callable[[Cases, Command, int], str]] = {
-    "add": _add,
     "revoke": _revoke,
     "approve": _approve,
     "resolve": _resolve,

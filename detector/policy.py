@@ -4,10 +4,11 @@ Purpose: the ladder's limits in one pure function: tier ceilings, caps on blocki
 containing, staleness, and what needs a human.
 Invariants: `rule` never answers more than was asked for; whoever stands at an action
 already is not counted against its cap again. An approval lifts an enterprise's ceiling,
-the cap of its campaign and the cap on containing; the caps on blocks by the hour and by
-share stay, so that one slip of a hand cannot shut out a customer base.
+the cap of its campaign and the cap on containing; the caps on blocks by the hour, by
+share of accounts and by share of tokens stay, so that one slip of a hand cannot shut out a customer base.
 Limits: hours are those of event time (tumbling), so two neighbouring hours may hold
-twice the cap within sixty minutes. Shares are of the accounts that acted in 24 h.
+twice the cap within sixty minutes. Shares are of the accounts that acted in 24 h, and of the tokens of about a day
+(`volume`); where no request's tokens are known there is no share of them to exceed.
 Source: the operators' safety policy (conservative defaults, shadow on install).
 """
 
@@ -66,13 +67,16 @@ def in_canary(digest: int, settings: DecisionSettings) -> bool:
 
 
 class Counts(NamedTuple):
-    """What stands: accounts contained and blocked, and those that acted in the last 24 h."""
+    """What stands: accounts contained and blocked, those that acted in the last 24 h, and tokens of about a day."""
 
     contained: int
     blocked: int
     blocked_of_campaign: int
     blocks_in_hour: int
     active: int
+    tokens: int  # of the account in question
+    tokens_blocked: int  # of the accounts that are blocked, before they were
+    tokens_active: int  # of all accounts
 
 
 class Ruling(NamedTuple):
@@ -89,6 +93,8 @@ def _block_cap(counts: Counts, settings: DecisionSettings, *, approved: bool) ->
         return "blocks_per_hour"
     if counts.blocked + 1 > settings.blocked_share_max * counts.active:
         return "blocked_share"
+    if counts.tokens_blocked + counts.tokens > settings.blocked_tokens_share_max * counts.tokens_active:
+        return "blocked_tokens_share"
     if not approved and counts.blocked_of_campaign + 1 > settings.blocks_per_campaign_max:
         return "blocks_per_campaign"
     return None

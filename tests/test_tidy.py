@@ -39,6 +39,7 @@ LAYERS = (
         "index",
         "admission",
         "passing",
+        "volume",
     ),
     ("link_columns",),
     ("pooling",),

@@ -19,12 +19,15 @@ from detector.enforce.client import DecisionClient, FailureMode
 from detector.enforce.copies import FileCopy, RedisCopy, WebhookCopy
 from detector.enforce.crowdsec import CrowdsecCopy
 from detector.enforce.ext_authz import make_server
-from detector.enforce.push import Copy, Pusher
+from detector.enforce.litellm_keys import LitellmCopy
+from detector.enforce.push import Copy, CopyError, Pusher
 from detector.enforce.server import make_app
+from detector.records import ConfigError
 
 REDIS_PASSWORD: str = "STILLWATCH_REDIS_PASSWORD"  # noqa: S105 - the name of a variable
 WEBHOOK_TOKEN: str = "STILLWATCH_WEBHOOK_TOKEN"  # noqa: S105 - the name of a variable
 API_KEYS: str = "STILLWATCH_BOUNCER_KEYS"
+LITELLM_KEY: str = "STILLWATCH_LITELLM_KEY"
 
 LITELLM: str = """\
 # In the proxy's config.yaml; its environment needs this package (pip install --no-deps), and of others
@@ -155,9 +158,41 @@ def nginx(
 
 
 @enforce.command()
-def litellm() -> None:
-    """Say how LiteLLM's proxy takes our callback: it enforces, and tells what became of each request."""
-    typer.echo(LITELLM, nl=False)
+def litellm(
+    url: Annotated[str | None, typer.Option(help=f"the proxy; its master key in {LITELLM_KEY}")] = None,
+    journal: Annotated[
+        Path | None, typer.Option(help="with --url: a file that remembers what each key had, kept between runs")
+    ] = None,
+    release: Annotated[bool, typer.Option("--release", help="with --url: give everything back and end")] = False,
+    tenant: Tenant = "default",
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Say how LiteLLM's proxy takes our callback; with --url block and limit its keys over its management API instead.
+
+    The callback is better where it can be loaded: it tells what became of each request, its leases end by themselves.
+    """
+    if url is None:
+        if journal is not None or release:
+            raise fail("--journal and --release go with --url", code=EXIT_USAGE)
+        typer.echo(LITELLM, nl=False)
+        return
+    if journal is None:
+        raise fail("--url needs --journal: a file that remembers what each key had", code=EXIT_USAGE)
+    admin_key = os.environ.get(LITELLM_KEY, "")
+    if not admin_key:
+        raise fail(f"set {LITELLM_KEY} to the proxy's master key", code=EXIT_USAGE)
+    try:
+        copy = LitellmCopy(url, admin_key=admin_key, journal=journal, tenant=tenant)
+        if release:
+            typer.echo(f"given back: {copy.release()} keys")
+            return
+    except ConfigError as wrong:
+        raise fail(str(wrong), code=EXIT_USAGE) from wrong
+    except CopyError as wrong:
+        raise fail(str(wrong), code=EXIT_INFRASTRUCTURE) from wrong
+    _push(_client(config, bootstrap, prefix), copy, name="LiteLLM")
 
 
 @enforce.command("ext-authz")

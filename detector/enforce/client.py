@@ -5,9 +5,13 @@ Purpose: `DecisionClient` reads the decisions topic in a thread of its own and a
 Invariants: only committed records count. Not ready until everything that the topic held
 at the start is read. A lost connection, a broken broker or a missing topic flushes
 nothing: the table stays and its leases lapse by this machine's clock. After a silence in
-which a tombstone may have been compacted away the topic is read anew, beside the old table.
+which a tombstone may have been compacted away (a machine that slept counts too) the topic is
+read anew, beside the old table. An error of any kind is a lost connection, never the end of
+following. A judge that died or hangs inside a transaction hides what was written after it: if
+that is the kill switch, it is looked for there.
 Limits: what a lookup sees is as old as the last poll, `POLL_MS` on a quiet topic. Clocks
-may differ from the judge's by some seconds: a lease acts and ends by that much sooner or later.
+may differ from the judge's by some seconds: a lease acts and ends by that much sooner or later;
+`clock_ahead_ms` says by how much, and beyond `SKEW_MS_MAX` so does a warning.
 Source: Kafka's log compaction (`delete.retention.ms`); complaints about bouncers that fail closed.
 """
 
@@ -22,7 +26,7 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
-from detector.enforce.leases import Attributes, Lease, LeaseTable
+from detector.enforce.leases import CONTROL_KEY, Attributes, Lease, LeaseTable
 from detector.records import DetectorError
 from detector.runtime.background import Background
 from detector.runtime.kafka.connection import Connection, client_arguments
@@ -36,14 +40,21 @@ PROBE_TIMEOUT_MS: Final = 2_000
 PRUNE_EVERY_S: Final = 60.0
 BACK_OFF_S: Final = (0.1, 10.0)
 # Tombstones live for a day at least (`delete.retention.ms`): half of it leaves room for slow clocks.
-RELOAD_AFTER_S: Final = 43_200.0
+RELOAD_AFTER_MS: Final = 43_200_000
+# Transactions take milliseconds: what is still uncommitted after this time hangs.
+HANGS_AFTER_S: Final = 1.0
+SKEW_MS_MAX: Final = 30_000
 
 FailureMode = Literal["last_state", "open", "closed"]
 Changed = Callable[[bytes, bytes | None], None]
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """What a probe or a gauge shows. Seconds of wall clock; `lag_records` is -1 before the first answer."""
+    """What a probe or a gauge shows. Seconds of wall clock; `lag_records` is -1 before the first answer.
+
+    `clock_ahead_ms` is this machine's clock less the judge's, delivery included, of the newest record that came while
+    we followed; None before one has.
+    """
 
     ready: bool
     connected: bool
@@ -53,6 +64,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     applied: int
     unread: int
     enforcement: str
+    clock_ahead_ms: int | None
     error: str
 
 
@@ -86,6 +98,8 @@ class DecisionClient:
         self._ends: dict[TopicPartition, int] = {}
         self._loading: LeaseTable | None = self.table
         self._away_s: float | None = time.monotonic()
+        self._current_ms = 0  # by the wall clock: when the table last had all that the topic had
+        self._ahead_ms: int | None = None
         self._loop = Background(self._run, name="decisions")
 
     def start(self, *, timeout_s: float | None = None) -> bool:
@@ -121,6 +135,7 @@ class DecisionClient:
             applied=self.applied,
             unread=self.table.unread,
             enforcement=self.table.enforcement,
+            clock_ahead_ms=self._ahead_ms,
             error=self.error,
         )
 
@@ -136,11 +151,12 @@ class DecisionClient:
                     wait_s = BACK_OFF_S[0]
                 finally:
                     consumer.close()
-            except (KafkaError, OSError, DetectorError) as wrong:
+            except Exception as wrong:
                 if self._away_s is None:
                     self._away_s, wait_s = time.monotonic(), BACK_OFF_S[0]
                 if not self.error:
-                    log.warning("decisions: the source is away: %s", type(wrong).__name__)
+                    unforeseen = not isinstance(wrong, KafkaError | OSError | DetectorError)
+                    log.warning("decisions: the source is away: %s", type(wrong).__name__, exc_info=unforeseen)
                 self.error = f"{type(wrong).__name__}: {wrong}"
                 if isinstance(wrong, OffsetOutOfRangeError):
                     self._positions.clear()  # another log under the same name: its sequence numbers go on
@@ -148,18 +164,10 @@ class DecisionClient:
                 wait_s = min(wait_s * 2, BACK_OFF_S[1])
 
     def _connect(self) -> KafkaConsumer:
-        if self._away_s is not None and time.monotonic() - self._away_s > RELOAD_AFTER_S:
+        if self._outdated():
             self._positions.clear()
             self._loading = LeaseTable()
-        consumer = KafkaConsumer(
-            **client_arguments(self.connection),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            request_timeout_ms=10_000,
-            reconnect_backoff_max_ms=1_000,
-        )
+        consumer = self._consumer("read_committed")
         topic = self.connection.topic("decisions")
         numbers = consumer.partitions_for_topic(topic)
         if not numbers:
@@ -176,11 +184,28 @@ class DecisionClient:
             consumer.seek(place, first)
         return consumer
 
+    def _consumer(self, isolation: str) -> KafkaConsumer:
+        return KafkaConsumer(
+            **client_arguments(self.connection),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level=isolation,
+            request_timeout_ms=10_000,
+            reconnect_backoff_max_ms=1_000,
+        )
+
+    def _outdated(self) -> bool:
+        """Whether tombstones may have gone unseen."""
+        return self._current_ms > 0 and self._clock_ms() - self._current_ms > RELOAD_AFTER_MS
+
     def _follow(self, consumer: KafkaConsumer) -> None:
         begun = dict(self._ends)
-        pruned_s = probed_s = time.monotonic()
+        pruned_s = probed_s = moved_s = time.monotonic()
         while not self._loop.stopped.is_set():
             fetched = consumer.poll(timeout_ms=POLL_MS)
+            if self._outdated() and self._loading is None:  # this machine slept, with the connection open
+                raise UnavailableError("nothing was heard for long: decisions are read anew")
             self._apply(fetched)
             for place in self._ends:
                 self._positions[place] = consumer.position(place)  # passes what transactions write of their own
@@ -188,6 +213,14 @@ class DecisionClient:
             if self._away_s is not None and all(self._positions[p] >= end for p, end in begun.items()):
                 self._loaded()
             now_s = time.monotonic()
+            if self._away_s is None:
+                self._current_ms = self._clock_ms()
+            hidden = {p: self._positions[p] for p, end in self._ends.items() if self._positions[p] < end}
+            if fetched or not hidden:
+                moved_s = now_s
+            elif now_s - moved_s > HANGS_AFTER_S:
+                self._look_behind(hidden)
+                moved_s = time.monotonic()
             if fetched:
                 probed_s = now_s
             elif now_s - probed_s > PROBE_EVERY_S:
@@ -197,9 +230,39 @@ class DecisionClient:
                 pruned_s = now_s
                 self.table.prune(now_ms=self._clock_ms())
 
+    def _look_behind(self, hidden: dict[TopicPartition, int]) -> None:
+        """Look for the kill switch among what an open transaction hides; only what lets more pass counts here."""
+        consumer = self._consumer("read_uncommitted")
+        try:
+            consumer.assign(list(hidden))
+            for place, position in hidden.items():
+                consumer.seek(place, position)
+            until_s = time.monotonic() + HANGS_AFTER_S
+            while time.monotonic() < until_s and any(consumer.position(p) < self._ends[p] for p in hidden):
+                for place, records in consumer.poll(timeout_ms=POLL_MS).items():
+                    for record in records:
+                        if record.key == CONTROL_KEY and self.table.loosens(record.value):
+                            self._apply({place: [record]})
+        except KafkaError as wrong:
+            log.info("decisions: a look behind an open transaction failed: %s", type(wrong).__name__)
+        finally:
+            consumer.close()
+
+    def _note_clock(self, record: Any) -> None:
+        """Compare clocks by a record that has just come; the judge's stamped it."""
+        ahead_ms = self._clock_ms() - record.timestamp
+        known, self._ahead_ms = self._ahead_ms, ahead_ms
+        if abs(ahead_ms) > SKEW_MS_MAX and (known is None or abs(known) <= SKEW_MS_MAX):
+            log.warning(
+                "decisions: this machine's clock is %.0f s %s the judge's, or decisions come late: leases act and end "
+                "by it", abs(ahead_ms) / 1000, "ahead of" if ahead_ms > 0 else "behind",
+            )  # fmt: skip
+
     def _apply(self, fetched: dict[TopicPartition, list[Any]]) -> None:
-        table = self._loading or self.table
+        table = self.table if self._loading is None else self._loading  # an empty table is false
         for records in fetched.values():
+            if self._away_s is None and records:
+                self._note_clock(records[-1])
             for record in records:
                 if not table.apply(record.key, record.value):
                     continue
@@ -211,5 +274,5 @@ class DecisionClient:
         """Everything that the log held when we connected is read."""
         if self._loading is not None:
             self.table, self._loading = self._loading, None
-        self._away_s, self.error = None, ""
+        self._away_s, self._current_ms, self.error = None, self._clock_ms(), ""
         self.ready.set()

@@ -6,7 +6,7 @@ Invariants: a record counts only if its `seq` is greater than the last one of it
 record acts from its `effective_at` on, and until then the one before it does; a lease ends
 at its `expires_at` by the clock that is passed in, whatever else is heard or not heard. The
 order in which keys arrive, and records that arrive twice, change nothing. A record that
-does not read changes nothing and is counted.
+does not read, or stands under a key that is not its own, changes nothing and is counted.
 Limits: a sequence number is remembered until the last lease of its key has ended; then a
 record of the past can no longer act by itself. Two records of one key whose times of effect
 lie ahead: the newer one replaces the other. Values match by equality, subnets by containment.
@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple, get_args
 import msgspec
 import orjson
 
-from detector.operators import Control
+from detector.operators import Control, loosens, overrides
 from detector.records import ACTIONS, DecisionParams, SchemaError, decode
 from detector.vocabulary import Enforcement, Scope
 
@@ -111,6 +111,20 @@ def _address(value: str) -> tuple[int, int, int] | None:
         return None
 
 
+def _names(key: bytes | None) -> tuple[str, str, str] | None:
+    """Tenant, scope and value that a record's key names; None for other keys.
+
+    >>> _names(b'["default","account","a-1"]'), _names(b'["default",["account"],"a-1"]')
+    (('default', 'account', 'a-1'), None)
+    """
+    try:
+        tenant, scope, value = parts = orjson.loads(key or b"")
+    except (orjson.JSONDecodeError, TypeError, ValueError):
+        return None
+    well = type(parts) is list and all(type(part) is str for part in parts)
+    return (tenant, scope, value) if well else None
+
+
 def _lease(record: Record) -> Lease:
     rank = _RANK.get(record.action, _RANK.get(record.fallback_action, 0))
     if record.state != "active":
@@ -143,7 +157,7 @@ class LeaseTable:
         except SchemaError:
             self.unread += 1
             return False
-        if record.scope not in SCOPES:
+        if record.scope not in SCOPES or _names(key) != (record.tenant, record.scope, record.value):
             self.unread += 1
             return False
         at = self._at(record.tenant, record.scope, record.value)
@@ -182,16 +196,26 @@ class LeaseTable:
         except SchemaError:
             self.unread += 1
             return False
+        if not overrides(control, self.control):
+            return False
         self.enforcement, self.control = control.enforcement, control
         return True
 
+    def loosens(self, value: bytes | None) -> bool:
+        """Whether a kill switch's record would let more requests pass than now do."""
+        try:
+            said = decode(value, kind=Control) if value is not None else None
+        except SchemaError:
+            return False
+        return said is not None and loosens(said, self.enforcement)
+
     def _forget(self, key: bytes | None) -> bool:
         """A tombstone: nothing of the key acts any more, its sequence number is still known."""
-        try:
-            tenant, scope, value = orjson.loads(key or b"")
-        except (orjson.JSONDecodeError, TypeError, ValueError):
+        named = _names(key)
+        if named is None:
             self.unread += 1
             return False
+        tenant, scope, value = named
         rows = self._held.get(scope, {})
         at = self._at(tenant, scope, value)
         old = rows.get(at) if at is not None else None

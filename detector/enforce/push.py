@@ -97,10 +97,12 @@ class Pusher:
                 continue
             try:
                 busy = self._step()
-            except CopyError as wrong:
+            except Exception as wrong:
                 if not self.error:
-                    log.warning("the copy does not take decisions: %s", wrong)
-                self.failures, self.error, self._reconciled = self.failures + 1, str(wrong), False
+                    foreseen = isinstance(wrong, CopyError)
+                    log.warning("the copy does not take decisions: %s", wrong, exc_info=not foreseen)
+                self.failures, self._reconciled = self.failures + 1, False
+                self.error = str(wrong) or type(wrong).__name__
                 self._loop.stopped.wait(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads tries, no secret
                 wait_s = min(wait_s * 2, BACK_OFF_S_MAX)
                 continue
@@ -114,7 +116,8 @@ class Pusher:
             self._told.follow(self.client.table)
         self._drain()
         enforcement = self.client.table.enforcement
-        if enforcement != self._enforcement:
+        turned = enforcement != self._enforcement
+        if turned:
             self._enforcement = enforcement
             self._told.touch_all()
         now = now_ms()
@@ -124,7 +127,7 @@ class Pusher:
             self._reconciled = True
             self.copy.take([], enforcement)
         made = self._told.due(now_ms=now)[:BATCH]
-        if made:
+        if made or turned:
             self.copy.take(made, enforcement)
             for transition in made:
                 self._told.delivered(transition)

@@ -56,6 +56,7 @@ def _caps(run: RunFiles) -> Table:
     limits = (
         ("contained accounts, of those active in 24 h", share(settings["contained_share_max"])),
         ("blocked accounts, of those active in 24 h", share(settings["blocked_share_max"])),
+        ("tokens of the blocked, of all tokens of about a day", share(settings["blocked_tokens_share_max"])),
         ("new blocks an hour", count(settings["blocks_per_hour_max"])),
         ("blocks of one campaign before approval", count(settings["blocks_per_campaign_max"])),
     )

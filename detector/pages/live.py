@@ -164,7 +164,7 @@ def _leases(leases: list[Decision], now_ms: int) -> Section:
 
 
 def _cap_rows(tenant: str, judge: Progress, situation: Situation, leases: list[Decision]) -> list[tuple[str, ...]]:
-    limits = judge.settings.decision
+    limits = judge.newest_settings().decision
     now_ms = judge.pane_end_ms or 0
     blocks = sum(1 for t, at in situation.blocks.values() if t == tenant and at > now_ms - HOUR_MS)
     held = [d for d in leases if d.tenant == tenant and d.origin == "detector"]
@@ -177,6 +177,7 @@ def _cap_rows(tenant: str, judge: Progress, situation: Situation, leases: list[D
         (f"blocks of one campaign, the most{mine}", count(most), count(limits.blocks_per_campaign_max)),
         (f"contained targets{mine}", count(len(contained)), f"{share(limits.contained_share_max)} of active accounts"),
         (f"blocked targets{mine}", count(blocked.total()), f"{share(limits.blocked_share_max)} of active accounts"),
+        (f"tokens of the blocked{mine}", UNKNOWN, f"{share(limits.blocked_tokens_share_max)} of a day's tokens"),
     ]
 
 
@@ -195,7 +196,7 @@ def _caps(seen: Seen, leases: list[Decision]) -> Section:
                 columns("what is bounded", "#now", "at most"),
                 tuple(rows),
                 empty="no judge has said under which settings it runs",
-                note="How many accounts were active is known to the judge alone: /status of a worker has the shares.",
+                note="Of how many accounts and tokens, the judge alone knows: /status of a worker has the shares.",
             ),
             Table("Caps reached, storms", columns("what", "detected (UTC)", "says"), hits, empty="none"),
         ),
@@ -224,7 +225,7 @@ def _judges(seen: Seen, now_ms: int) -> Section:
             when(judge.pane_end_ms),
             duration((now_ms - judge.pane_end_ms) / 1000) if judge.pane_end_ms is not None else UNKNOWN,
             count(len(judge.sources)),
-            judge.settings.mode,
+            judge.newest_settings().mode,
             judge.config_hash,
             judge.version,
         )

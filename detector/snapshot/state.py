@@ -47,7 +47,7 @@ INTEGERS: dict[str, tuple[str, ...]] = {
         "active_counted_ms",
         "discovered_ms",
     ),
-    "cases": ("opened", "active_accounts", "stamped_ms"),
+    "cases": ("opened", "active_accounts", "active_tokens", "stamped_ms"),
     "buffer": ("closed_ms", "forced_ms", "late", "forced"),
     "population": ("aged", "young", "elicited", "elicitation_known"),
     "tails": ("refreshed_ms",),

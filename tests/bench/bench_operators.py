@@ -5,6 +5,8 @@ Measured: leases that commands added are revoked one after the other, some hundr
 time from before the command is sent to the arrival of the revoked record at a reader of committed
 records. Encode and judge in one process, as `run` starts them; idle, and with events coming at a
 steady rate from a process of its own (each an own account of this moment, in eight partitions).
+Its parts, by the clients' own stamps: until encode hands the order's frame to Kafka, until the judge hands over its
+decision, until that is committed and read.
 Not measured: a judge that is behind its log: an order acts at its place in it.
 Run: `python -m tests.bench.bench_operators [--full] [--orders N] [--rate N]`.
 """
@@ -21,6 +23,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -30,6 +33,8 @@ from detector.config import Settings
 from detector.operators import Command
 from detector.records import encode
 from detector.runtime.kafka.connection import Connection
+from detector.runtime.kafka.publishing import POSITION_HEADER
+from detector.runtime.kafka.reading import read_topic
 from detector.runtime.kafka.topics import create_topics
 from tests.bench.measure import arguments, at_most, figure, headline
 from tests.integration import brokers
@@ -59,11 +64,11 @@ def main() -> None:
         live = Worker(connection, Path(folder))
         try:
             wait_until(live.running, what="a start", timeout_s=120)
-            floor = show("idle", asyncio.run(revoke(connection, "idle", orders)), floor=None)
+            floor = show("idle", revoke(connection, "idle", orders), floor=None)
             with events(connection, rate):
                 time.sleep(5)
-                latencies = asyncio.run(revoke(connection, "busy", orders))
-            show(f"busy, {rate:,} events/s", latencies, floor=floor)
+                steps = revoke(connection, "busy", orders)
+            show(f"busy, {rate:,} events/s", steps, floor=floor)
         finally:
             live.kill()
 
@@ -74,16 +79,45 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=int, default=0, help="events a second where it is busy")
 
 
-def show(name: str, latencies_s: list[float], *, floor: float | None) -> float:
-    """Print a distribution; returns its median."""
-    p50, p99 = (float(np.quantile(latencies_s, q)) for q in (0.5, 0.99))
+class Steps(NamedTuple):
+    """When one revoke was sent, its frame and its decision were handed to Kafka, and it was read (epoch s)."""
+
+    sent: float
+    frame: float
+    decided: float
+    read: float
+
+
+def show(name: str, steps: list[Steps], *, floor: float | None) -> float:
+    """Print a distribution and those of its parts; returns its median."""
+    whole = [step.read - step.sent for step in steps]
+    p50, p99 = (float(np.quantile(whole, q)) for q in (0.5, 0.99))
     figure(f"{name}: p50", p50, "s", ratio=p50 / floor if floor else None)
-    figure(f"{name}: p99 of {len(latencies_s)}", p99, "s", bar=at_most(BAR_S))
+    figure(f"{name}: p99 of {len(steps)}", p99, "s", bar=at_most(BAR_S))
+    for part, (begins, ends) in {"to its frame": (0, 1), "to its decision": (1, 2), "to its reader": (2, 3)}.items():
+        taken = [step[ends] - step[begins] for step in steps]
+        for q in (0.5, 0.99):
+            figure(f"  {part}: p{q * 100:.0f}", float(np.quantile(taken, q)), "s")
     return p50
 
 
-async def revoke(connection: Connection, name: str, count: int) -> list[float]:
-    """Add leases, then revoke one after the other; returns the latencies (s)."""
+def revoke(connection: Connection, name: str, count: int) -> list[Steps]:
+    """Add leases, then revoke one after the other."""
+    made = asyncio.run(_revoke(connection, name, count))
+    wanted = {int(dict(record.headers)[POSITION_HEADER].partition(b":")[2]) for _, record, _ in made}
+    stamps = {r.offset: r.timestamp for r in read_topic(connection, "frames") if r.offset in wanted}
+    return [
+        Steps(
+            sent,
+            stamps[int(dict(record.headers)[POSITION_HEADER].partition(b":")[2])] / 1000,
+            record.timestamp / 1000,
+            read,
+        )
+        for sent, record, read in made
+    ]
+
+
+async def _revoke(connection: Connection, name: str, count: int) -> list[tuple[float, Any, float]]:
     values = [f"{name}-{number}" for number in range(count)]
     chance = random.Random(1)
     reader = AIOKafkaConsumer(
@@ -92,15 +126,15 @@ async def revoke(connection: Connection, name: str, count: int) -> list[float]:
         isolation_level="read_committed",
         auto_offset_reset="earliest",
     )
-    seen: dict[tuple[str, str], float] = {}
+    seen: dict[tuple[str, str], tuple[Any, float]] = {}
 
     async def read() -> None:
         async for record in reader:
             if record.value is not None and record.key != b"__control__":
                 made = orjson.loads(record.value)
-                seen.setdefault((made["value"], made["state"]), time.monotonic())
+                seen.setdefault((made["value"], made["state"]), (record, time.time()))
 
-    async def until(value: str, state: str) -> float:
+    async def until(value: str, state: str) -> tuple[Any, float]:
         async with asyncio.timeout(60):
             while (value, state) not in seen:  # noqa: ASYNC110 - an event for each record would cost more
                 await asyncio.sleep(0.001)
@@ -108,7 +142,7 @@ async def revoke(connection: Connection, name: str, count: int) -> list[float]:
 
     await reader.start()
     reading = asyncio.create_task(read())
-    latencies = []
+    out = []
     try:
         async with AIOKafkaProducer(bootstrap_servers=connection.bootstrap) as producer:
             for value in values:
@@ -118,14 +152,14 @@ async def revoke(connection: Connection, name: str, count: int) -> list[float]:
                 await until(value, "active")
             for value in values:
                 await asyncio.sleep(chance.uniform(0.05, 0.25))
-                begun_s = time.monotonic()
+                begun_s = time.time()
                 await producer.send(connection.topic("commands"), order("revoke", value))
-                latencies.append(await until(value, "revoked") - begun_s)
+                out.append((begun_s, *await until(value, "revoked")))
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         await reader.stop()
-    return latencies
+    return out
 
 
 def order(name: str, value: str) -> bytes:

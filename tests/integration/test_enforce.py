@@ -84,6 +84,60 @@ def test_a_client_keeps_each_lease_to_its_end_while_the_brokers_are_away(tmp_pat
             client.stop()
 
 
+def test_a_client_that_slept_for_a_day_reads_anew_and_keeps_what_still_stands(
+    installation: Callable[..., Connection],
+) -> None:
+    connection, slept_ms = installation(), [0]
+    ends_ms = now_ms() + 7 * 24 * HOUR
+    stays, gone = current(expires_at=ends_ms), current("a-2", expires_at=ends_ms)
+    publish(connection, stays)
+    client = DecisionClient(connection, clock_ms=lambda: now_ms() + slept_ms[0])
+    assert client.start(timeout_s=60)
+    try:
+        # Held, and on the topic no more: revoked since, and its tombstone is compacted away too.
+        client.table.apply(decision_key(tenant="default", scope="account", value="a-2"), encode(gone))
+        assert [contained(client, a) for a in ("a-1", "a-2")] == [True, True]
+        table = client.table
+        slept_ms[0] = 13 * HOUR
+        wait_until(lambda: client.table is not table, what="a table read anew")
+        assert [contained(client, a) for a in ("a-1", "a-2")] == [True, False]
+        publish(connection, current("a-3", expires_at=ends_ms))
+        wait_until(lambda: contained(client, "a-3"), what="a decision after it")
+        ahead_ms = client.status().clock_ahead_ms
+        assert ahead_ms is not None
+        assert ahead_ms >= 13 * HOUR
+    finally:
+        client.stop()
+
+
+def test_the_kill_switch_is_seen_behind_a_transaction_that_hangs(installation: Callable[..., Connection]) -> None:
+    connection = installation()
+    publish(connection, current())
+    client = DecisionClient(connection)
+    assert client.start(timeout_s=60)
+    stuck = KafkaProducer(
+        bootstrap_servers=connection.bootstrap, transactional_id="stuck", transaction_timeout_ms=60_000
+    )
+    try:
+        stuck.init_transactions()
+        stuck.begin_transaction()
+        for number in range(8):  # on every partition
+            hidden = current(f"h-{number}")
+            key = decision_key(tenant="default", scope="account", value=hidden.value)
+            stuck.send(connection.topic("decisions"), key=key, value=encode(hidden))
+        stuck.flush()
+        publish(connection, control=b'{"enforcement":"off","since":0,"by":"kim","reason":"the judge is stuck"}')
+        wait_until(lambda: not contained(client), what="the kill switch", timeout_s=10)
+        assert client.status().connected
+        assert len(client.table) == 1  # of what is not committed nothing else counts
+        stuck.abort_transaction()
+        publish(connection, control=b'{"enforcement":"on","since":1,"by":"kim","reason":"over"}')
+        wait_until(lambda: contained(client), what="the kill switch")
+    finally:
+        client.stop()
+        stuck.close()
+
+
 def test_the_verb_keeps_a_file_in_step_and_obeys_the_kill_switch(
     installation: Callable[..., Connection], tmp_path: Path
 ) -> None:

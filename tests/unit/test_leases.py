@@ -114,9 +114,34 @@ def test_words_of_the_future_fall_back_and_nonsense_is_counted() -> None:
     assert not table.apply(key, orjson.dumps(tree | {"scope": "planet", "seq": 9}))
     for key_, value in ((b"x", b"{"), (None, b"[]"), (b"{", None), (CONTROL_KEY, b"1"), (b"k", b'{"seq": 1}')):
         assert not table.apply(key_, value)
+    for odd in (b'[["default"],["account"],["a-1"]]', b'["default",["account"],"a-1"]', b'["default","subnet",["x"]]'):
+        assert not table.apply(odd, None)
     assert not any(put(table, decision("10.0.0.x", scope="subnet")))
-    assert table.unread == 7
+    assert table.unread == 10
     assert action(table, 1) == "throttle"
+
+
+def test_a_record_under_another_key_than_its_own_changes_nothing() -> None:
+    table = LeaseTable()
+    for key in (None, b"", b"a-1", decision_key(tenant="default", scope="account", value="a-2")):
+        assert not table.apply(key, encode(decision()))
+    assert (len(table), table.unread) == (0, 4)
+
+
+def test_a_kill_switch_of_the_past_switches_nothing_on_again() -> None:
+    table = LeaseTable()
+    put(table, decision())
+
+    def turn(word: str, since: int) -> str | None:
+        table.apply(CONTROL_KEY, orjson.dumps({"enforcement": word, "since": since, "by": "kim", "reason": ""}))
+        return action(table, 1)
+
+    assert turn("on", 10) == "challenge"
+    assert turn("off", 20) is None
+    assert turn("on", 10) is None  # the judge came back and passed on what it was told
+    assert turn("observe_only", 15) is None
+    assert turn("on", 21) == "challenge"
+    assert turn("off", 5) is None  # whoever switches off is heard, whatever their clock says
 
 
 def test_the_leases_in_force_are_listed_in_order() -> None:

@@ -232,7 +232,7 @@ def test_only_a_human_blocks_and_no_more_than_the_caps_allow() -> None:
     assert "block" not in {d.action for d in ran().decisions}
     # Half a per cent of the accounts of this small world is nobody.
     assert "block" not in {d.action for d in ran(order).decisions}
-    wide = with_policy(blocked_share_max=0.5, blocks_per_hour_max=3)
+    wide = with_policy(blocked_share_max=0.5, blocked_tokens_share_max=1.0, blocks_per_hour_max=3)
     blocked = [d for d in ran(order, settings=wide).decisions if d.action == "block" and d.state == "active"]
     by_hour = {d.issued_at // HOUR_MS: set[str]() for d in blocked}
     seen: set[str] = set()
@@ -241,6 +241,37 @@ def test_only_a_human_blocks_and_no_more_than_the_caps_allow() -> None:
             by_hour[d.issued_at // HOUR_MS].add(d.value)
             seen.add(d.value)
     assert max(len(names) for names in by_hour.values()) == 3
+
+
+def tokens_by(name: str | None, at_ms: int) -> float:
+    """What an account, or all, used in about the day before a time, from the events themselves."""
+    (batch,) = STREAM.batches.values()
+    columns = ("account_id", "event_time", "input_tokens", "output_tokens")
+    rows = zip(*(batch.column(c).to_pylist() for c in columns), strict=True)
+    kept = ((at, went + came) for account, at, went, came in rows if at < at_ms and name in (None, account))
+    return sum(used * (23 / 24) ** (at_ms // HOUR_MS - at // HOUR_MS) for at, used in kept)
+
+
+def test_whom_a_human_blocks_used_no_more_than_their_share_of_the_tokens() -> None:
+    approve_ms = detected_ms() + 5 * MINUTE_MS
+    order = command("approve", approve_ms, alert_id=alert_id(), action="block")
+    wide = {"blocked_share_max": 0.5, "contained_share_max": 0.9, "blocked_tokens_share_max": 0.25}
+    found = ran(order, settings=with_policy(**wide))
+    standing: dict[str, float] = {}
+    fresh = 0
+    for d in found.decisions:
+        blocks = d.action == "block" and d.state == "active"
+        if blocks and d.value not in standing:
+            fresh += 1
+            standing[d.value] = tokens_by(d.value, d.issued_at)
+            # The whole is counted every ten minutes, so it may have been smaller.
+            assert sum(standing.values()) <= 0.25 * tokens_by(None, d.issued_at) * 1.01
+        elif not blocks:
+            standing.pop(d.value, None)
+    everybody = {d.value for d in found.decisions if d.campaign_id}
+    assert 2 <= fresh < len(everybody)
+    assert "Blast-radius cap reached: blocked_tokens_share" in {a.title for a in found.operational}
+    assert found.judge.cases.ledger.vetoes["cap"] > 0
 
 
 def test_a_replay_may_approve_every_campaign_after_a_while() -> None:

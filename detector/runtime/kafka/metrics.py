@@ -80,6 +80,7 @@ FAMILIES: Final[dict[str, Family]] = {
     "decisions_active": Family("gauge", ("action", "scope"), "Leases that stand"),
     "decisions_vetoed": Family("counter", ("reason",), "Times that policy or an operator held a decision back"),
     "blast_radius_ratio": Family("gauge", ("tenant",), "Accounts contained, of those that acted in 24 h"),
+    "blocked_tokens_ratio": Family("gauge", ("tenant",), "What the blocked used before, of the tokens of about a day"),
     "blast_radius_cap_hits": Family("counter", (), "Times that a cap held a decision back"),
     "decision_publish_seconds": Family("histogram", (), "From a decision's making until it is committed"),
     "config_info": Family("gauge", ("hash",), "The settings that outcomes depend on"),
@@ -201,7 +202,9 @@ def _of_tenant(session: Session) -> Iterator[Measured]:
             yield "event_time_lag_seconds", (tenant,), time.time() - watermark_ms / 1000
     behind = session.next_offset > session.snapshot_offset
     yield "checkpoint_age_seconds", (tenant,), time.monotonic() - session.durable_s if behind else 0.0
-    yield "blast_radius_ratio", (tenant,), caps_of(judge).contained_share
+    caps = caps_of(judge)
+    yield "blast_radius_ratio", (tenant,), caps.contained_share
+    yield "blocked_tokens_ratio", (tenant,), caps.blocked_tokens_share
 
 
 def _held(sessions: list[Session]) -> Iterator[Measured]:

@@ -92,6 +92,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     config_hash: str
     version: str
 
+    def newest_settings(self) -> Settings:
+        """What the judge runs under now."""
+        return self.adopted[-1].settings if self.adopted else self.settings
+
 
 def messages_of(
     output: Output, *, frame_partition: int, frame_offset: int, form: AlertFormat = "native"

@@ -11,7 +11,7 @@ Source: the contract's topics and the life of a decision.
 
 import msgspec
 
-from detector.operators import Control
+from detector.operators import Control, overrides
 from detector.records import Alert, Decision, DetectorError, SchemaError, decode
 from detector.runtime.kafka.orders_out import CONTROL_KEY
 from detector.runtime.kafka.publishing import Progress, read_progress
@@ -55,7 +55,9 @@ class Situation(msgspec.Struct):
 
     def _decision(self, topic: str, key: bytes, value: bytes | None) -> None:
         if key == CONTROL_KEY:
-            self.control = decode(value, kind=Control) if value is not None else None
+            said = decode(value, kind=Control) if value is not None else None
+            if said is None or overrides(said, self.control):
+                self.control = said
             return
         table = self.decisions if topic == "decisions" else self.log
         if value is None:

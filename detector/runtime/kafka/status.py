@@ -46,23 +46,30 @@ class Process:
 
 
 class Caps(NamedTuple):
-    """How much of what policy allows is used: shares of the accounts that acted in 24 h, and this hour's blocks."""
+    """How much of what policy allows is used: shares of the accounts that acted in 24 h and of about a day's tokens."""
 
     contained_share: float
     blocked_share: float
+    blocked_tokens_share: float
     blocks_in_hour: int
     active_accounts: int
+    active_tokens: int
+    blocked_tokens: int
 
 
 def caps_of(judge: Judge) -> Caps:
     """Say how near a tenant is to its caps."""
     ledger, active = judge.cases.ledger, max(judge.cases.active_accounts, 1)
+    tokens = judge.cases.active_tokens
     now_ms = judge.reached_ms()
     return Caps(
         contained_share=round(ledger.contained / active, 6),
         blocked_share=round(ledger.blocked / active, 6),
+        blocked_tokens_share=round(ledger.blocked_tokens / max(tokens, 1), 6),
         blocks_in_hour=blocks_in_hour(ledger, now_ms) if now_ms > NEVER else 0,
         active_accounts=judge.cases.active_accounts,
+        active_tokens=tokens,
+        blocked_tokens=ledger.blocked_tokens,
     )
 
 
@@ -166,6 +173,7 @@ def status_of(process: Process) -> dict[str, Any]:
         "limits": {
             "contained_share_max": decision.contained_share_max,
             "blocked_share_max": decision.blocked_share_max,
+            "blocked_tokens_share_max": decision.blocked_tokens_share_max,
             "blocks_per_hour_max": decision.blocks_per_hour_max,
             "accounts_max": process.settings.tables.accounts_max,
             "links_max": process.settings.tables.links_max,

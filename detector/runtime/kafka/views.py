@@ -12,7 +12,7 @@ Source: the contract's life of a decision.
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from detector.operators import AllowEntry, Control
+from detector.operators import AllowEntry, Control, overrides
 from detector.records import Alert, Decision, SchemaError, decision_key, decode
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.orders_out import CONTROL_KEY
@@ -52,7 +52,8 @@ def board_of(records: Iterable[Any]) -> Board:
         key, place = record.key or b"", (record.partition, record.offset, record.timestamp)
         try:
             if key == CONTROL_KEY:
-                control = decode(record.value, kind=Control) if record.value is not None else None
+                said = decode(record.value, kind=Control) if record.value is not None else None
+                control = said if said is None or overrides(said, control) else control
             elif record.value is None:
                 held[key] = Held(None, *place)
             else:
