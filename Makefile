@@ -5,7 +5,7 @@ PYTHON ?= python3
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types tidy check test laws integration chaos fuzz bench bench-live matrix leakage demo screenshots schemas lock clean
+.PHONY: help setup fmt lint types tidy check test laws integration chaos fuzz bench bench-live matrix benign leakage demo screenshots schemas lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,7 +48,7 @@ fuzz: ## send COUNT hostile records through Kafka, drawn from SEED; each is an e
 	STILLWATCH_FUZZ_SEED=$(or $(SEED),1) STILLWATCH_FUZZ_COUNT=$(or $(COUNT),1000000) $(PY) -m pytest -s tests/integration/test_hostile_records.py -k every_record
 
 bench: ## print ratios against a floor of the same run; FULL=1 for the sizes of the bars (an hour)
-	@set -e; for bench in $(filter-out %_live.py %_matrix.py %_leakage.py,$(wildcard tests/bench/bench_*.py)); do $(PY) -m tests.bench.$$(basename $$bench .py) $(if $(FULL),--full); done
+	@set -e; for bench in $(filter-out %_live.py %_matrix.py %_leakage.py %_benign.py,$(wildcard tests/bench/bench_*.py)); do $(PY) -m tests.bench.$$(basename $$bench .py) $(if $(FULL),--full); done
 
 bench-live: $(VENV)-bench ## print events/s, latency and lag of the live path beside others on the same topic; FULL=1 for full sizes
 	$(PY) -m tests.bench.bench_live --peers $(VENV)-bench/bin/python $(if $(FULL),--full)
@@ -60,6 +60,9 @@ $(VENV)-bench: requirements-bench.lock
 
 matrix: ## print what is found of every family of attacks, by coverage of fields; PART, ONLY and FIELDS narrow it (an hour)
 	$(PY) -m tests.bench.bench_matrix --part $(or $(PART),validation) $(if $(ONLY),--only $(ONLY)) $(if $(FIELDS),--fields $(FIELDS))
+
+benign: ## replay EVENTS innocent events over SEEDS, ten million of three; whatever is alerted is false (half an hour)
+	$(PY) -m tests.bench.bench_benign --part $(or $(PART),validation) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(EVENTS),--events $(EVENTS)) $(if $(FIELDS),--fields $(FIELDS))
 
 leakage: ## look for what gives generated attackers away; ONLY narrows it, FULL=1 for the sizes of the bars
 	$(PY) -m tests.bench.bench_leakage $(if $(ONLY),--only $(ONLY)) $(if $(FULL),--full)
