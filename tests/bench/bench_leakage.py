@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from detector.tuning.generate import SCENARIOS, generate
+from detector.tuning.generate import SCENARIOS, Size, generate
 from tests.bench import leakage
 from tests.bench.bench_fingerprint import data_directory
 from tests.bench.leakage import Additive, Column, Fields
@@ -25,6 +25,7 @@ RULE = at_most(0.05)
 CLASSIFIER = at_most(0.5)
 SIZES = {True: (2_000, 2.0), False: (700, 1.0)}  # accounts and days, full or not
 HOSTILE_MAX, INNOCENT_MAX = 6_000, 40_000  # events of one world that are looked at
+ATTACKERS_MIN = 60  # of ten, any account that is the first in some field would be a tenth of the attack
 LEARNT_MAX = 30_000  # rows that a classifier learns from
 EVENT_PPM, ACCOUNT_PPM = 100, 1_000
 SHOWN = 4
@@ -40,7 +41,15 @@ def options(parser: argparse.ArgumentParser) -> None:
 def sample(name: str, *, part: str, seed: int, full: bool) -> dict[str, tuple[Fields, Any]]:
     """Columns of a family's world, per event and per account, and which rows are hostile."""
     accounts, days = SIZES[full]
-    world = generate(name, texts_dir=data_directory(), part=part, accounts=accounts, days=days, seed=seed)
+    world = generate(
+        name,
+        texts_dir=data_directory(),
+        part=part,
+        accounts=accounts,
+        days=days,
+        seed=seed,
+        attack=Size(accounts=max(SCENARIOS[name].accounts, ATTACKERS_MIN)),
+    )
     events = pa.Table.from_batches(list(world.batches())).combine_chunks()
     labels = world.labels
     members = labels.column("account_id").filter(pc.not_equal(labels.column("campaign"), "")).combine_chunks()

@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from detector.events import SCHEMA
 from detector.fingerprint import fingerprint
 from detector.hashing import DEVELOPMENT_KEY
 from detector.runtime.sources import decode_block, open_input
-from detector.tuning.generate import Size, generate, pools, rates, texts
+from detector.tuning.generate import Size, exchanging, generate, pools, rates, texts
 from detector.tuning.generate.columns import mix64
 from detector.tuning.generate.render import LEAN_DROPS
 from detector.tuning.generate.sample import EXCLUDED, SOURCES, demo
@@ -30,6 +31,7 @@ from detector.tuning.generate.write import write
 from tests.conftest import data_path
 
 DAY_MS = 86_400_000
+WORD = re.compile(r"\w+")
 SMALL: dict[str, Any] = {"accounts": 300, "days": 1.0, "seed": 7}
 TINY: dict[str, Any] = {"accounts": 60, "days": 0.5, "seed": 3, "texts_max": 300}
 
@@ -264,27 +266,48 @@ def test_a_side_without_texts_is_a_clear_error(tmp_path: Path) -> None:
 
 @given(text=st.text(max_size=200), seed=st.integers(1, 2**63), extra=st.text(max_size=50))
 def test_recombining_keeps_prefixes_and_leaves_no_five_words_alone(text: str, seed: int, extra: str) -> None:
-    vocabulary = ["river", "stone", "cloud"]
-    made = texts.recombine(text, seed=seed, vocabulary=vocabulary)
-    assert made == texts.recombine(text, seed=seed, vocabulary=vocabulary)
-    whole = texts.recombine(text + "\n\n" + extra, seed=seed, vocabulary=vocabulary)
-    words = len(texts._WORD.findall(text))
-    if words >= 4:
+    words = ["river", "stone", "cloud"]
+    vocabulary = exchanging.vocabulary_of(words)
+    made = exchanging.recombine(text, seed=seed, vocabulary=vocabulary)
+    assert made == exchanging.recombine(text, seed=seed, vocabulary=vocabulary)
+    whole = exchanging.recombine(text + "\n\n" + extra, seed=seed, vocabulary=vocabulary)
+    count = len(WORD.findall(text))
+    if count >= 4:
         assert whole.startswith(made)
-        before, after = texts._WORD.findall(text), texts._WORD.findall(made)
+        before, after = WORD.findall(text), WORD.findall(made)
         held = [a == b for a, b in zip(before, after, strict=True)]
-        for at in range(words - 4):
+        for at in range(count - 4):
             window = range(at, at + 5)
             # A word may meet itself in the vocabulary, or a digit itself.
             assert not all(held[i] for i in window) or any(
-                before[i].lower() in vocabulary or before[i].isdigit() for i in window
+                before[i].lower() in words or before[i].isdigit() for i in window
             )
+
+
+@given(
+    text=st.text(alphabet=st.characters() | st.sampled_from("aZ9_ ²é中"), max_size=60), seed=st.integers(1, 2**64 - 1)
+)
+def test_recombining_exchanges_whole_words_for_words_of_their_kind(text: str, seed: int) -> None:
+    made = exchanging.recombine(text, seed=seed, vocabulary=exchanging.vocabulary_of(["river"]))
+    before, after = WORD.findall(text), WORD.findall(made)
+    assert WORD.split(text) == WORD.split(made)
+    assert len(before) == len(after)
+    for at, (old, new) in enumerate(zip(before, after, strict=True)):
+        if old == new:
+            continue
+        assert at % 4 == min(seed % 4, len(before) - 1) % 4
+        if old.isdigit():
+            assert new.isascii()
+            assert new.isdigit()
+            assert len(new) == min(len(old), 18)
+        else:
+            assert new == ("River" if old[0].isupper() else "river")
 
 
 @given(value=st.integers(0, 2**64 - 1), seed=st.integers(0, 2**63))
 def test_both_mixers_agree(value: int, seed: int) -> None:
     column = mix64(np.array([value], np.uint64), seed=np.array([seed], np.uint64))
-    assert int(column[0]) == texts.mix(value, seed=seed)
+    assert int(column[0]) == exchanging.mix(value, seed=seed)
 
 
 def test_variants_keep_the_templates_prints_and_change_the_items() -> None:

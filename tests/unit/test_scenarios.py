@@ -10,6 +10,7 @@ import pytest
 
 from detector.events import REQUIRED, SCHEMA
 from detector.tuning.generate import SCENARIOS, Size, answers, generate
+from detector.tuning.generate.exchanging import vocabulary_of
 from detector.tuning.generate.render import project
 from detector.tuning.generate.rewording import reword
 from detector.tuning.generate.twins import NEW_HARNESS, PLURAL, TWINS
@@ -205,7 +206,7 @@ def test_names_of_answers_say_length_and_thought() -> None:
 
 
 def test_rewordings_share_next_to_nothing() -> None:
-    words = ["river", "stone", "cloud", "meadow", "lantern"]
+    words = vocabulary_of(["river", "stone", "cloud", "meadow", "lantern"])
     texts = [" ".join(reword(seed, part=0, vocabulary=words)).split() for seed in range(40)]
     grams = [{tuple(text[at : at + 8]) for at in range(len(text) - 7)} for text in texts]
     shared = [len(one & other) for at, one in enumerate(grams) for other in grams[:at]]

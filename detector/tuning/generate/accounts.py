@@ -27,6 +27,7 @@ TOKEN_CAPS = (0, 256, 512, 1_000, 1_024, 2_048, 4_096, 8_192, 16_000, 1)  # 0: n
 TEMPERATURES = (-1.0, 0.0, 0.2, 0.3, 0.5, 0.7, 0.8, 1.0)  # -1: not stated
 THINKING_CAP_MIN = 2_048
 CAP_WEIGHTS = (34, 5, 8, 5, 12, 11, 15, 12, 4, 0.5)
+LONG_CAP_WEIGHTS = (34, 0, 1, 1, 2, 11, 19, 20, 8, 0)  # of who wants long answers
 TEMPERATURE_WEIGHTS = (40, 18, 8, 5, 4, 14, 3, 12)
 DOMAINS = 60  # mail domains: 8 large providers, 10 disposable ones, the others small
 _LARGE, _DISPOSABLE = 8, 10

@@ -8,7 +8,7 @@ Source: threat handbook, ordinary twins (individuals, BYOK SaaS, coding harness,
 import numpy as np
 
 from detector.tuning.generate import network
-from detector.tuning.generate.accounts import Habit, draw, heavy_tail
+from detector.tuning.generate.accounts import LONG_CAP_WEIGHTS, Habit, draw, heavy_tail
 from detector.tuning.generate.choosers import conversations, fresh, talk
 from detector.tuning.generate.pools import Drawer, Item
 from detector.tuning.generate.population import (
@@ -98,6 +98,21 @@ HARNESS = Habit(
     streams=1.0,
 )
 RESEARCHER = DEVELOPER._replace(tiers=(10, 8, 30, 46, 6), tools=0.1, structured=0.25)
+EXPLORER = DEVELOPER._replace(  # new to the service, from home, after what models with reasoning can do
+    tiers=(8, 10, 10, 72, 0),
+    models=(2, 6, 24, 36, 22, 10),
+    networks={"residential": 0.76, "mobile": 0.1, "datacenter": 0.06, "vpn": 0.08},
+    age_days_max=400.0,
+    young=0.7,
+    disposable=0.4,
+    company_mail=0.05,
+    team=0.05,
+    places=4.5,
+    tools=0.06,
+    structured=0.1,
+    caps=LONG_CAP_WEIGHTS,
+    verified=0.04,
+)
 
 
 def popular_texts(setting: Setting) -> Drawer:

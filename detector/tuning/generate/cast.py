@@ -16,8 +16,10 @@ from detector.tuning.generate.columns import I64
 from detector.tuning.generate.population import FLAT, Setting, lives, pool_size, rhythm, zones
 from detector.tuning.generate.sessions import Chooser, Exchange, Population, Rhythm, Starts
 from detector.tuning.generate.texts import Side
+from detector.tuning.generate.wording import ASSISTANT
 
 REQUESTS_PER_DAY_MAX = 5_000.0
+TUTORIAL_SHARE = 0.5  # of scripts that keep the system prompt of the example they began with
 
 
 class Scene(NamedTuple):
@@ -46,6 +48,15 @@ def ordinary(rng: np.random.Generator, setting: Setting, count: int) -> tuple[I6
 def unchanged(_rng: np.random.Generator, _setting: Setting, accounts: Accounts) -> Accounts:
     """The accounts as drawn."""
     return accounts
+
+
+def from_tutorials(rng: np.random.Generator, setting: Setting, accounts: Accounts) -> Accounts:
+    """Scripts as tutorials have them: every tutorial's system prompt or none, one choice where one client is behind."""
+    alike = len(set(accounts.program.tolist())) == 1
+    (own,) = rng.spawn(1)  # what is drawn afterwards stays as it was
+    drawn = own.random(1 if alike else accounts.size) >= 1 - TUTORIAL_SHARE
+    plain = setting.builder.system(ASSISTANT)
+    return accounts._replace(system=np.broadcast_to(np.where(drawn, plain, -1), accounts.size).copy())
 
 
 class Cast(NamedTuple):

@@ -6,6 +6,8 @@ Invariants: a chooser draws from the generator that it is given and from its own
 so that equal calls in equal order give equal texts.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from detector.tuning.generate.columns import I64, Mask, ranks_within
@@ -90,6 +92,20 @@ def mixed(main: Chooser, *, cover: Chooser, share: float) -> Chooser:
             other, other_variant = cover(rng, session)
             hidden = rng.random(text.size) < share
             text, variant = np.where(hidden, other, text), np.where(hidden, other_variant, variant)
+        return text, variant
+
+    return choose
+
+
+def alternating(drawers: Sequence[Drawer], *, own: I64) -> Chooser:
+    """Each account goes to and fro between pools of its own: row a of `own` (accounts, k) names those of account a."""
+
+    def choose(rng: np.random.Generator, session: Session) -> tuple[I64, I64]:
+        used = own[session.account, rng.integers(0, own.shape[1], session.account.size)]
+        text, variant = np.empty_like(used), np.empty_like(used)
+        for number, drawer in enumerate(drawers):
+            here = used == number
+            text[here], variant[here] = drawer.next(int(here.sum()))
         return text, variant
 
     return choose

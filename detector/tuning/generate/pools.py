@@ -22,7 +22,7 @@ from detector.events import ELICITATION, ELICITATION_KINDS, LIST_ITEMS_MAX, SCHE
 from detector.fingerprint import Content, fingerprint
 from detector.tuning.generate.answers import RUNS, run_prints
 from detector.tuning.generate.columns import I64, U64, Mask, hex_strings, mix64, padded, uint64_lists
-from detector.tuning.generate.texts import recombine
+from detector.tuning.generate.exchanging import Vocabulary, recombine
 
 F32 = npt.NDArray[np.float32]
 
@@ -205,9 +205,13 @@ def _shared(values: U64, *, groups: U64, pool: U64) -> Mask:
     if values.size == 0:
         return np.zeros(0, bool)
     name = mix64(values, seed=pool)
-    pairs = np.unique(np.stack([name, groups], axis=1), axis=0)
-    names, counts = np.unique(pairs[:, 0], return_counts=True)
-    return np.asarray(counts[np.searchsorted(names, name)] > 1, bool)
+    order = np.argsort(name)
+    names, owners = name[order], groups[order]
+    first = np.flatnonzero(np.r_[True, names[1:] != names[:-1]])
+    several = np.minimum.reduceat(owners, first) != np.maximum.reduceat(owners, first)
+    out = np.empty(name.size, bool)
+    out[order] = np.repeat(several, np.diff(np.r_[first, name.size]))
+    return out
 
 
 def _kept(column: pa.Array, *, groups: U64, pools: Sequence[Pool]) -> tuple[U64, I64, Mask]:
@@ -274,7 +278,7 @@ def _quoted(words: U64, *, counts: I64, recycled: U64) -> tuple[U64, I64]:
     return words, counts
 
 
-def prompts_of(table: TextTable, *, rows: I64, variants: I64, vocabulary: Sequence[str]) -> Iterator[str]:
+def prompts_of(table: TextTable, *, rows: I64, variants: I64, vocabulary: Vocabulary) -> Iterator[str]:
     """The raw prompt of each event."""
     for row, variant in zip(rows.tolist(), variants.tolist(), strict=True):
         item = table.items[row]

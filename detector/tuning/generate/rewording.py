@@ -8,9 +8,7 @@ Limits: English only, and exchanged words are drawn from the vocabulary of peopl
 grammar suffers. Free rewordings by a model, in many languages, share even less.
 """
 
-from collections.abc import Sequence
-
-from detector.tuning.generate.texts import mix, recombine
+from detector.tuning.generate.exchanging import Vocabulary, mix, recombine
 
 # Per part: five kinds of clause, four wordings each.
 _CLAUSES: tuple[tuple[tuple[str, ...], ...], ...] = (
@@ -113,10 +111,12 @@ _CLAUSES: tuple[tuple[tuple[str, ...], ...], ...] = (
 )
 
 
-def reword(seed: int, *, part: int, vocabulary: Sequence[str]) -> tuple[str, str]:
+def reword(seed: int, *, part: int, vocabulary: Vocabulary) -> tuple[str, str]:
     """The instruction of this seed: text before and after the slot.
 
-    >>> reword(1, part=0, vocabulary=["river"]) == reword(1, part=0, vocabulary=["river"])
+    >>> from detector.tuning.generate.exchanging import vocabulary_of
+    >>> river = vocabulary_of(["river"])
+    >>> reword(1, part=0, vocabulary=river) == reword(1, part=0, vocabulary=river)
     True
     """
     clauses = [kind[mix(at, seed=seed) % len(kind)] for at, kind in enumerate(_CLAUSES[part])]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from detector.tuning.generate.cast import Say, Scene
+from detector.tuning.generate.choosers import alternating as alternate
 from detector.tuning.generate.choosers import conversations, fresh, mixed, opening, repeated, talk, walked
 from detector.tuning.generate.pools import Item
 from detector.tuning.generate.population import (
@@ -71,6 +72,25 @@ def templated(templates: Templates, *, kind: str = "mixed") -> Say:
             head, tail = fixed[at % len(fixed)]
             items.append(Item(head, next(texts), tail, group=at))
         return fresh(drawer(scene.setting, items=items))
+
+    return say
+
+
+def alternating(templates: Templates, *, kind: str = "mixed") -> Say:
+    """Every account has one of the fixed texts, or two or three by turns, as who compares wordings does."""
+
+    def say(scene: Scene) -> Chooser:
+        fixed = templates(scene)
+        texts = shuffled(scene.setting, name=scene.name, texts=of_kind(scene.side, kind), side=scene.side)
+        size = max(scene.size // len(fixed), 16)
+        drawers = [
+            drawer(scene.setting, items=[Item(head, next(texts), tail, group=at) for at in range(size)])
+            for head, tail in fixed
+        ]
+        own = scene.rng.random((scene.accounts, len(fixed))).argsort(axis=1)[:, :3]
+        held = 1 + scene.rng.integers(0, own.shape[1], (scene.accounts, 1))
+        own = np.where(np.arange(own.shape[1]) < held, own, own[:, :1])
+        return alternate(drawers, own=own)
 
     return say
 

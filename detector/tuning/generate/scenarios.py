@@ -16,7 +16,7 @@ from typing import NamedTuple
 from detector.tuning.generate import lives, network, says
 from detector.tuning.generate.accounts import CAP_WEIGHTS, Habit
 from detector.tuning.generate.benign_people import DEVELOPER
-from detector.tuning.generate.cast import Cast, Life, Say, Scene, StartsOf, build
+from detector.tuning.generate.cast import Cast, Life, Say, Scene, StartsOf, build, from_tutorials
 from detector.tuning.generate.population import Setting, brought_systems
 from detector.tuning.generate.rates import ARENA_OUT, CHAT_OUT, LONG_OUT, SUMMARY_OUT
 from detector.tuning.generate.sessions import Exchange, Population
@@ -258,6 +258,7 @@ def _cast(setting: Setting, *, scenario: Scenario, pool: Pool, per_day: float, l
         life=pool.life(life_days),
         starts=pool.starts,
         exchange=pool.exchange,
+        adjust=from_tutorials,
     )
     if not pool.people:
         return row

@@ -4,8 +4,7 @@ Purpose: read published prompts (`*.jsonl`, `*.jsonl.gz`: objects with `id`, `ki
 and optionally `later_prompts`), give each part (tuning, validation, test) and each side
 (benign, attack) rows of its own, and make new texts where the rows run out.
 Invariants: a row belongs to one part and one side for ever: both follow from a hash of its
-id alone. `recombine` exchanges a word in every four consecutive ones, so that no shingle of
-five words survives, and is a function of (text, seed): prefixes stay prefixes.
+id alone.
 Limits: rows without `prompt` text are skipped; texts are cut at 12,000 characters.
 """
 
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from detector.tuning.generate.exchanging import Vocabulary, mix, recombine, vocabulary_of
 from detector.tuning.generate.parts import PARTS
 
 EVERYTHING = "all"  # every part together: for demonstrations, never for measuring
@@ -29,10 +29,8 @@ DOCUMENT_CHARS_MIN = 400
 VOCABULARY_MAX = 20_000
 PACKAGED = Path(__file__).parent.parent / "demo"
 
-_WORD = re.compile(r"(\w+)")
+_WORD = re.compile(r"\w+")
 _SLOT = re.compile(r"\$?\{[a-zA-Z_ ]+\}|<question>")
-_MASK = (1 << 64) - 1
-_LCG_FACTOR, _LCG_STEP = 6_364_136_223_846_793_005, 1_442_695_040_888_963_407  # Knuth, MMIX
 
 
 class Side(NamedTuple):
@@ -46,7 +44,7 @@ class Side(NamedTuple):
     documents: list[str]  # long passages
     personas: list[str]  # role prompts, pasted by many
     templates: list[tuple[str, str]]  # published harvest templates: text before and after the slot
-    vocabulary: list[str]
+    vocabulary: Vocabulary
 
 
 class Corpus(NamedTuple):
@@ -135,7 +133,7 @@ def _side(rows: Sequence[dict[str, Any]]) -> Side:
         documents=documents or people,
         personas=personas or people,
         templates=templates,
-        vocabulary=words[::step],
+        vocabulary=vocabulary_of(words[::step]),
     )
 
 
@@ -153,7 +151,7 @@ def load(folder: Path | None, *, part: str) -> Corpus:
     }
     corpus = Corpus(benign=_side(sides["benign"]), attack=_side(sides["attack"]))
     for name, side in zip(sides, corpus, strict=True):
-        if len(side.people) < 8 or len(side.vocabulary) < 50:
+        if len(side.people) < 8 or len(side.vocabulary.words) < 50:
             raise ValueError(
                 f"{source} has {len(side.people)} texts by people for {name} traffic in part {part!r}; "
                 "at least 8 are needed"
@@ -161,47 +159,8 @@ def load(folder: Path | None, *, part: str) -> Corpus:
     return corpus
 
 
-def mix(value: int, *, seed: int) -> int:
-    """Spread two integers over 64 bits (SplitMix64); Python twin of `columns.mix64`.
-
-    >>> mix(1, seed=2) == mix(1, seed=2) != mix(2, seed=1)
-    True
-    """
-    z = (value + 0x9E3779B97F4A7C15 * (seed + 1)) & _MASK
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
-    return z ^ (z >> 31)
-
-
-def recombine(text: str, *, seed: int, vocabulary: Sequence[str]) -> str:
-    """Make a new text of the same build: every fourth word exchanged; seed 0 leaves the text alone.
-
-    >>> recombine("what is the capital of France in 1940", seed=0, vocabulary=["river"])
-    'what is the capital of France in 1940'
-    >>> recombine("what is the capital of France", seed=5, vocabulary=["river"])
-    'what river the capital of River'
-    """
-    if seed == 0:
-        return text
-    pieces = _WORD.split(text)  # separators at even places, words at odd ones
-    words = len(pieces) // 2
-    size, state = len(vocabulary), mix(seed, seed=0)
-    # A text shorter than the phase would come back unchanged.
-    for at in range(2 * min(seed % 4, max(words - 1, 0)) + 1, 2 * words, 8):
-        word = pieces[at]
-        state = (state * _LCG_FACTOR + _LCG_STEP) & _MASK
-        draw = state >> 24  # the low bits of such a generator repeat soon
-        if word.isdigit():
-            low = 10 ** (len(word) - 1) if len(word) > 1 else 0
-            pieces[at] = str(low + draw % (10 ** min(len(word), 18) - low))
-        else:
-            new = vocabulary[draw % size]
-            pieces[at] = new.capitalize() if word[0].isupper() else new
-    return "".join(pieces)
-
-
 def endless(
-    texts: Sequence[str], *, vocabulary: Sequence[str], order: Sequence[int], salt: int, taken: set[str]
+    texts: Sequence[str], *, vocabulary: Vocabulary, order: Sequence[int], salt: int, taken: set[str]
 ) -> Iterator[str]:
     """Every text once in the given order, then recombined ones for ever.
 

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from detector.tuning.generate import lives, network, says
-from detector.tuning.generate.accounts import Accounts
+from detector.tuning.generate.accounts import LONG_CAP_WEIGHTS, Accounts
 from detector.tuning.generate.benign_machines import APPLICATION, ONE_FIRM, SYNTHESIS
-from detector.tuning.generate.benign_people import CHAT, CUSTOMER, DEVELOPER, HARNESS, RESEARCHER
-from detector.tuning.generate.cast import Adjust, Cast, Scene, build
+from detector.tuning.generate.benign_people import CHAT, CUSTOMER, DEVELOPER, EXPLORER, HARNESS, RESEARCHER
+from detector.tuning.generate.cast import Adjust, Cast, Scene, build, from_tutorials
 from detector.tuning.generate.population import Setting, brought_systems
 from detector.tuning.generate.rates import (
     AGENT_OUT,
@@ -32,6 +32,7 @@ PLURAL = 200  # accounts of a twin that stands for many
 NEW_HARNESS = 1_000
 STUDENT = CHAT._replace(tiers=(20, 5, 65, 10, 0), models=(20, 30, 20, 20, 8, 2), programs=network.SCRIPT_WEIGHTS)
 NEWCOMER = DEVELOPER._replace(young=0.95, disposable=0.25, tiers=(30, 40, 10, 20, 0), company_mail=0.05)
+EVALUATOR = RESEARCHER._replace(young=0.4, disposable=0.15, caps=LONG_CAP_WEIGHTS, places=3.5)
 SHARP_CAP = (1, 0, 0, 0, 0, 0, 0, 0, 0, 2)  # max_tokens 1, or none
 
 
@@ -85,6 +86,11 @@ def _published(scene: Scene) -> list[says.Template]:
     return [*_template("pipelines")(scene), *scene.side.templates]
 
 
+def _controlled(scene: Scene) -> list[says.Template]:
+    """Provocations, and the same request without one to compare with."""
+    return [*_template("provocations")(scene), ("", "")]
+
+
 def _fixed(text: str) -> says.Templates:
     return lambda _scene: [split_slot(text)]
 
@@ -131,7 +137,7 @@ TWINS: tuple[Cast, ...] = (
          adjust=_one_system(_NEW_HARNESS, tools=True)),
     Cast("hackathon", "new accounts, one task, a day and a half, then gone (course, hackathon; C10, P2)",
          NEWCOMER._replace(models=(10, 20, 25, 25, 10, 10)), says.templated(_fixed(_TRACK)), 0.05,
-         PLURAL, per_day=40, gap_s=50, output=TUTOR_OUT, life=lives.within(0.3, 0.8)),
+         PLURAL, per_day=40, gap_s=50, output=TUTOR_OUT, life=lives.within(0.3, 0.8), adjust=from_tutorials),
     Cast("campus", "students behind one prefix, one exercise sheet (N1, N3)",
          STUDENT._replace(dense=True, networks={"residential": 1.0}, young=0.4), says.templated(_fixed(_COURSE)),
          0.06, PLURAL, per_day=9, output=TUTOR_OUT),
@@ -166,11 +172,11 @@ TWINS: tuple[Cast, ...] = (
     Cast("evaluated_customers", "the customers that this vendor judges (C9)", APPLICATION, says.bare("mixed"), 0.05,
          PLURAL, per_day=14, gap_s=20, output=CHAT_OUT, adjust=_own_systems, exchange=_customers),
     Cast("release_benchmark", "public benchmarks against the new model on the day it comes out (C6, 9)",
-         RESEARCHER._replace(adopts=1.0, adopts_h=3.0), says.benchmark_run(), 0.05, PLURAL, per_day=60, turns=40,
-         gap_s=6, gap_sigma=0.4, output=TUTOR_OUT, life=lives.from_release),
+         EVALUATOR._replace(adopts=1.0, adopts_h=3.0), says.benchmark_run(), 0.05, PLURAL, per_day=60, turns=40,
+         gap_s=6, gap_sigma=0.4, output=TUTOR_OUT, life=lives.from_release, adjust=from_tutorials),
     Cast("benchmark_users", "people who evaluate models with public items (hard boundary to replay)",
-         RESEARCHER, says.bare("published", popular=0.05), 0.05, PLURAL, per_day=30, turns=16, gap_s=20, awake=0.6,
-         output=LONG_OUT),
+         EVALUATOR, says.bare("published", popular=0.05), 0.05, PLURAL, per_day=30, turns=16, gap_s=20, awake=0.6,
+         output=LONG_OUT, adjust=from_tutorials),
     Cast("migration", "customers move to new keys at full rate (A9, C5, C10, 2)",
          APPLICATION._replace(young=0.0), says.bare("mixed"), 0.12, 2 * PLURAL, per_day=16, gap_s=20, output=CHAT_OUT,
          awake=0.5, life=lives.moved, adjust=_same_owner),
@@ -178,13 +184,14 @@ TWINS: tuple[Cast, ...] = (
          APPLICATION._replace(caps=SHARP_CAP, logprobs=0.7, biased=(0.35, 0.5)), says.templated(_fixed(_LABEL)), 0.05,
          PLURAL, per_day=40, spread=1.2, turns=20, gap_s=2, gap_sigma=0.5, output=CHAT_OUT, awake=0.4),
     Cast("red_team", "testers and provokers who are refused in many ways (A14)",
-         DEVELOPER._replace(refused=0.5), says.templated(_template("provocations")), 0.05, PLURAL, per_day=12, turns=8,
-         gap_s=25, output=CHAT_OUT),
+         EXPLORER._replace(refused=0.5, young=0.4), says.alternating(_controlled), 0.05, PLURAL, per_day=12, turns=8,
+         gap_s=25, output=CHAT_OUT, adjust=from_tutorials),
     Cast("tinkerers", "people who ask for reasoning in words of their own (A2, S7)",
-         DEVELOPER, says.reworded(per_request=True), 0.05, PLURAL, per_day=10, turns=6, gap_s=30, output=LONG_OUT),
+         EXPLORER, says.reworded(per_request=True), 0.05, PLURAL, per_day=14, turns=6, gap_s=30, output=LONG_OUT,
+         adjust=from_tutorials),
     Cast("pipeline_builders", "honest builders of agents and data sets: known templates, many accounts (C1, A2)",
-         DEVELOPER._replace(young=0.4), says.templated(_published), 0.05, PLURAL, per_day=30, turns=14, gap_s=20,
-         gap_sigma=0.6, output=LONG_OUT, awake=0.6),
+         EXPLORER, says.alternating(_published), 0.05, PLURAL, per_day=40, turns=14, gap_s=30, gap_sigma=0.6,
+         output=LONG_OUT, awake=0.5, adjust=from_tutorials),
     Cast("explainability", "a regulated organisation logs the reasons for every decision (A2, 7)",
          ONE_FIRM, says.templated(_fixed(_EXPLAIN), kind="documents"), 0.0, 12, per_day=90, spread=0.4, turns=12,
          gap_s=8, output=LONG_OUT, awake=0.5),
@@ -198,8 +205,16 @@ TWINS: tuple[Cast, ...] = (
          says.templated(_template("retrieval"), kind="documents"), 0.01, 20, per_day=70, turns=10,
          gap_s=3, output=AGENT_OUT, awake=0.3, home=1),
     Cast("health_checks", "monitors that send the same short prompt day and night (A12, A7, A8)",
-         APPLICATION._replace(caps=SHARP_CAP, logprobs=0.1, young=0.2), says.few_items("people", count=3), 0.03, PLURAL,
-         per_day=60, turns=30, gap_s=60, gap_spread=1.0, gap_sigma=0.1, output=CHAT_OUT, awake=0, home=1),
+         APPLICATION._replace(caps=SHARP_CAP, logprobs=0.1, young=0.2), says.few_items("people", count=2), 0.03, PLURAL,
+         per_day=45, spread=1.4, turns=30, gap_s=60, gap_spread=1.0, gap_sigma=0.1, output=CHAT_OUT, awake=0, home=1),
+    Cast("heavy_customers", "single customers near their limits: a young product, a long job (5, A7)",
+         EXPLORER._replace(tiers=(0, 0, 4, 76, 20), young=0.5, models=(12, 16, 24, 26, 14, 8)),
+         says.bare("mixed", popular=0.05), 0.012, 24, per_day=900, spread=0.6, turns=16, gap_s=25, gap_sigma=0.7,
+         output=LONG_OUT, awake=0.4, home=1, adjust=from_tutorials),
+    Cast("likelihood_evaluators", "a few questions asked again under other biases, scored by one token's odds (A12, 3)",
+         EVALUATOR._replace(caps=SHARP_CAP, logprobs=1.0, biased=(0.1, 0.8), models=(4, 4, 2, 0, 0, 1)),
+         says.few_items("published", count=3), 0.012, 24, per_day=900, spread=0.7, turns=30, gap_s=8, gap_sigma=0.6,
+         output=CHAT_OUT, awake=0.3, home=1, adjust=from_tutorials),
     Cast("scheduled_jobs", "jobs by the clock on many accounts (C4)",
          APPLICATION, says.bare("documents"), 0.05, PLURAL, per_day=12, spread=0.2, turns=4, gap_s=2, output=CHAT_OUT,
          adjust=_own_systems, starts=lives.on_the_hour(0.3)),
@@ -208,7 +223,7 @@ TWINS: tuple[Cast, ...] = (
          exchange=lambda _s: Exchange(elsewhere=True)),
     Cast("trial_users", "trial accounts, each for a day or so (C10, P3)",
          NEWCOMER, says.chatting(first_kind="mixed"), 0.05, PLURAL, per_day=25, spread=0.6, gap_s=25, output=CODE_OUT,
-         life=lives.trials),
+         life=lives.trials, adjust=from_tutorials),
     Cast("team_agents", "agents that hand a conversation with its reasoning signatures to a colleague's key (A3)",
          HARNESS._replace(team=1.0, models=(0, 4, 10, 50, 30, 6)), says.growing(), 0.05, PLURAL, per_day=14, spread=0.3,
          turns=7, gap_s=15, output=AGENT_OUT, single=False, keeps_history=False, reuses=0.5,

@@ -22,6 +22,7 @@ from detector.hashing import DEVELOPMENT_KEY
 from detector.tuning.generate import benign_machines, benign_people, network, rates, texts
 from detector.tuning.generate import twins as innocent_twins
 from detector.tuning.generate.accounts import DAY_MS, concatenate
+from detector.tuning.generate.exchanging import vocabulary_of
 from detector.tuning.generate.parts import DIVISION, PARTS, free_parameters
 from detector.tuning.generate.pools import Builder, prompts_of
 from detector.tuning.generate.population import REFERENCE_ACCOUNTS, Setting
@@ -115,7 +116,7 @@ class World:
     def contents(self) -> Iterator[tuple[EventBatch, Content]]:
         """Events in order of time, with the raw text of each."""
         corpus = self.setting.corpus
-        words = sorted({*corpus.benign.vocabulary, *corpus.attack.vocabulary})
+        words = vocabulary_of(sorted({*corpus.benign.vocabulary.words, *corpus.attack.vocabulary.words}))
         systems = pa.array(self.texts.systems, pa.string())
         for rows, batch in self._blocks():
             system = rows.system
