@@ -100,12 +100,13 @@ class A(IntEnum):
     SUBNET_SWITCHES = 55
     PROGRAM_LAST = 56
     PROGRAM_SWITCHES = 57
-    ECHOED = 58  # requests that present a reasoning signature
-    HANDED = 59  # of them, one that another organisation was issued
+    ECHOED = 58  # requests that go on with an earlier answer
+    HANDED = 59  # of them, with one that another organisation got
     RETURNED = 60  # requests whose text was answered to another organisation
     OPENED = 61  # conversations that open with user text which a pool of accounts shares
     MAIL = 62  # the domain of the mail address that the account was signed up with, 0 unknown
     TOKENS = 63  # in and out, of about a day, as of `HOUR`
+    SYSTEMS = 64  # a bit for each of the system prompts it has sent, 64 in all
 
 
 ACCOUNT_COLUMNS = 64
@@ -117,13 +118,13 @@ ACCOUNT_COLUMNS = 64
     _FIRST_HOUR_COUNT, _TEXTS, _CAMPAIGN, _TOUCHED, _SHARED, _SESSIONS, _HITS, _HIT_FIRST, _HIT_OF, _RENEW_MS,
     _RUN_GAPS, _LOG_RUN, _LOG_RUN_SQ, _LOG_OUT_SQ, _MARKED, _VERB_FIRST, _REFUSED, _LOGPROBS, _TINY, _HOURS_ACTIVE,
     _SYSTEM, _SYSTEM_VOTES, _SYSTEM_LAST, _SYSTEM_SWITCHES, _SUBNET_LAST, _SUBNET_SWITCHES, _PROGRAM_LAST,
-    _PROGRAM_SWITCHES, _ECHOED, _HANDED, _RETURNED, _OPENED, _MAIL, _TOKENS,
+    _PROGRAM_SWITCHES, _ECHOED, _HANDED, _RETURNED, _OPENED, _MAIL, _TOKENS, _SYSTEMS,
 ) = (int(a) for a in A)  # fmt: skip
 (_TIME, _INGEST, _N_CREATED, _N_INPUT, _N_OUTPUT, _N_REASONING, _MAX_TOKENS, _TURN, _CHARS, _OUT_CHARS, _N_COST, _FLAGS,
  _FIELDS) = (int(n) for n in NUM)  # fmt: skip
 _I_ACCOUNT, _I_ORG, _I_PROMPT = int(ID.ACCOUNT), int(ID.ORG), int(ID.PROMPT)
-_I_PAYMENT, _I_TEMPLATE, _I_PROGRAM, _I_SYSTEM, _I_SUBNET, _I_ECHO, _I_HANDOFF, _I_RETURN, _I_MAIL = (
-    int(ID.PAYMENT), int(ID.TEMPLATE), int(ID.PROGRAM), int(ID.SYSTEM), int(ID.SUBNET), int(ID.ECHO), int(ID.HANDOFF),
+_I_PAYMENT, _I_TEMPLATE, _I_PROGRAM, _I_SYSTEM, _I_SUBNET, _I_RETURN, _I_MAIL = (
+    int(ID.PAYMENT), int(ID.TEMPLATE), int(ID.PROGRAM), int(ID.SYSTEM), int(ID.SUBNET),
     int(ID.RETURN), int(ID.EMAIL_DOMAIN),
 )  # fmt: skip
 _ERROR = int(Flag.ERROR)
@@ -142,6 +143,8 @@ _COUNTED = np.array(
         [int(Flag.VERB_FIRST), _VERB_FIRST],
         [int(Flag.REFUSED), _REFUSED],
         [int(Flag.LOGPROBS), _LOGPROBS],
+        [int(Flag.CONTINUED), _ECHOED],
+        [int(Flag.HANDED), _HANDED],
     ],
     np.int64,
 )
@@ -269,8 +272,8 @@ def fold(rows, ids, numbers, counted, stats, prompts, t_keys, t_counts, t_errors
         _switch(s, np.int64(ids[i, _I_PROGRAM]), _PROGRAM_LAST, _PROGRAM_SWITCHES)
         _switch(s, np.int64(ids[i, _I_SYSTEM]), _SYSTEM_LAST, _SYSTEM_SWITCHES)
         _switch(s, np.int64(ids[i, _I_SUBNET]), _SUBNET_LAST, _SUBNET_SWITCHES)
-        s[_ECHOED] += ids[i, _I_ECHO] != 0
-        s[_HANDED] += ids[i, _I_HANDOFF] != 0
+        if ids[i, _I_SYSTEM] != 0:
+            s[_SYSTEMS] |= np.int64(1) << np.int64(ids[i, _I_SYSTEM] >> np.uint64(58))
         s[_RETURNED] += ids[i, _I_RETURN] != 0
         if ids[i, _I_PAYMENT] != 0:
             s[_PAYMENT] = np.int64(ids[i, _I_PAYMENT])

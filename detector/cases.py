@@ -23,7 +23,7 @@ from detector.decision import Cause, Circumstances, Key, Tombstone
 from detector.desk import Desk
 from detector.discovery import Accused
 from detector.frames import NUM
-from detector.link_columns import FOUNDING_KINDS, KINDS, TEXT_KINDS, P
+from detector.link_columns import BINDING_KINDS, FOUNDING_KINDS, KINDS, P
 from detector.links import LinkTable
 from detector.operators import Control
 from detector.panes import NEVER, Pane
@@ -170,7 +170,7 @@ class Cases:
             for other in homes:
                 if other != home.number and not self.campaigns[other].closed:
                     home = self._merge(home, self.campaigns[other], end_ms)
-            if home.profile and not alike and kind in TEXT_KINDS:
+            if home.profile and not alike and kind in BINDING_KINDS:
                 campaigns.bind_by_text(home, self.links)
             home.contains |= judged.contains
         if judged.verdict.log_odds > home.verdict.log_odds:

@@ -65,7 +65,7 @@ class ID(IntEnum):
     COHORT = 29
     ANCHOR = 30
     RUN = 38
-    # Found by the judge, not by encode: what one organisation got and another shows, by client program.
+    # Found by the judge, not by encode: who hands over to whom, and what one organisation got and another shows.
     HANDOFF = 46
     RETURN = 47
 
@@ -119,6 +119,9 @@ class Flag(IntFlag):
     VERIFIED = 1 << 17
     DECLARED = 1 << 18
     ERROR = 1 << 19
+    # Found by the judge: a request that goes on with an earlier answer, and with one that another organisation got.
+    CONTINUED = 1 << 20
+    HANDED = 1 << 21
 
 
 TIER_SHIFT = 32  # the tier's index + 1 in `events.TIERS`, 0 unknown

@@ -201,7 +201,7 @@ class Judge:
 
     def _merge(self, pane: Pane) -> None:
         names, cases = pane.names_of, self.cases
-        self.passed.mark(pane.ids)
+        self.passed.mark(pane.ids, pane.numbers)
         self.links.rotate(pane.end_ms)
         account_rows = self.accounts.admit(
             np.ascontiguousarray(pane.ids[:, ID.ACCOUNT]), names, pinned=cases.pinned_accounts, leaving=self._leaving

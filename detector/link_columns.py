@@ -39,6 +39,8 @@ PROGRAM_KINDS = ("program",)
 # What one organisation got and another shows.
 PASSED_KINDS = ("signature_handoff", "output_return")
 TEXT_KINDS = ("system_prompt_fp", "template_fp", "anchor_fp", "run_fp")
+# What says more of who belongs to whom than a profile does.
+BINDING_KINDS = (*TEXT_KINDS, "signature_handoff")
 FOUNDING_KINDS = TEXT_KINDS + PROGRAM_KINDS + PASSED_KINDS
 KIND_OF_COLUMN = np.array(
     [c - LINKS_FIRST for c in range(LINKS_FIRST, ID.ANCHOR)]

@@ -118,11 +118,9 @@ def kill_switch(
     connection = topics.connection
     where = f"{connection.topic('decisions')} on {connection.bootstrap}"
     confirmed(f"Set enforcement to {enforcement} for every tenant of {where}?", yes=yes)
-    with exits():
-        # What lets less pass counts only if it is newer than what it follows, which another machine's clock may have
-        # dated; what switches off waits for no look.
-        held = views.board(connection).control if enforcement != "off" else None
-        since_ms = max(now_ms(), held.since + 1 if held is not None else 0)
-        record = Control(**asked, since=since_ms)
-        orders_out.switch(connection, record)
+    # What lets less pass counts only if it is newer than what it follows, which another machine's clock may have
+    # dated; what switches off waits for no look.
+    held = views.board(connection).control if enforcement != "off" else None
+    record = Control(**asked, since=max(now_ms(), held.since + 1 if held is not None else 0))
+    orders_out.switch(connection, record)
     topics.done(record, f"enforcement is {enforcement}")

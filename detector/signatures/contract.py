@@ -78,6 +78,7 @@ class AccountView(NamedTuple):
     refused: F64  # requests that the model or its filter refused
     logprobs: F64  # requests that asked for token probabilities
     tiny: F64  # answers of one token at most
+    systems: F64  # different system prompts, at least
 
 
 class LinkView(NamedTuple):

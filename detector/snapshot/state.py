@@ -212,6 +212,8 @@ def tables_of(judge: Judge) -> list[Table]:
         Table("gate", {"gate": links.gate}, len(links.gate)),
         Table("passed_signatures", {"tags": judge.passed.signatures}, len(judge.passed.signatures)),
         Table("passed_outputs", {"tags": judge.passed.outputs}, len(judge.passed.outputs)),
+        Table("passed_turns", {"tags": judge.passed.turns}, len(judge.passed.turns)),
+        Table("seats", {"seats": judge.passed.seats}, len(judge.passed.seats)),
         Table("sums", {name: array[None] for name, array in sums.items()}, 1),
     ]
 
