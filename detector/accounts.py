@@ -105,9 +105,10 @@ class A(IntEnum):
     OPENED = 61  # conversations that open with user text which a pool of accounts shares
     MAIL = 62  # the domain of the mail address that the account was signed up with, 0 unknown
     SYSTEMS = 63  # a bit for each of the system prompts it has sent, 64 in all
+    AFAR = 64  # of what was handed over, last answered on another network
 
 
-ACCOUNT_COLUMNS = 64
+ACCOUNT_COLUMNS = 65
 # Numba reads plain integers, not enum members.
 (
     _ORG, _TIER, _CREATED, _FIRST, _LAST, _REQUESTS, _LOG_IN, _LOG_IN_SQ, _LOG_OUT, _LOG_GAP, _LOG_GAP_SQ,
@@ -116,7 +117,7 @@ ACCOUNT_COLUMNS = 64
     _FIRST_HOUR_COUNT, _TEXTS, _CAMPAIGN, _TOUCHED, _SHARED, _SESSIONS, _HITS, _HIT_FIRST, _HIT_OF, _RENEW_MS,
     _RUN_GAPS, _LOG_RUN, _LOG_RUN_SQ, _LOG_OUT_SQ, _MARKED, _VERB_FIRST, _REFUSED, _LOGPROBS, _TINY, _HOURS_ACTIVE,
     _SYSTEM, _SYSTEM_VOTES, _SYSTEM_LAST, _SYSTEM_SWITCHES, _SUBNET_LAST, _SUBNET_SWITCHES, _PROGRAM_LAST,
-    _PROGRAM_SWITCHES, _ECHOED, _HANDED, _RETURNED, _OPENED, _MAIL, _SYSTEMS,
+    _PROGRAM_SWITCHES, _ECHOED, _HANDED, _RETURNED, _OPENED, _MAIL, _SYSTEMS, _AFAR,
 ) = (int(a) for a in A)  # fmt: skip
 (_TIME, _INGEST, _N_CREATED, _N_INPUT, _N_OUTPUT, _N_REASONING, _MAX_TOKENS, _TURN, _CHARS, _OUT_CHARS, _N_COST, _FLAGS,
  _FIELDS) = (int(n) for n in NUM)  # fmt: skip
@@ -143,6 +144,7 @@ _COUNTED = np.array(
         [int(Flag.LOGPROBS), _LOGPROBS],
         [int(Flag.CONTINUED), _ECHOED],
         [int(Flag.HANDED), _HANDED],
+        [int(Flag.AFAR), _AFAR],
     ],
     np.int64,
 )
