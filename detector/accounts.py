@@ -91,34 +91,28 @@ class A(IntEnum):
     REFUSED = 46
     LOGPROBS = 47
     TINY = 48  # answers of one token at most, of requests that did not fail
-    HOURS_ACTIVE = 49  # calendar hours with a request
-    SYSTEM = 50  # majority vote over system prompts, 0 for none
-    SYSTEM_VOTES = 51
-    SYSTEM_LAST = 52
-    SYSTEM_SWITCHES = 53
-    SUBNET_LAST = 54
-    SUBNET_SWITCHES = 55
-    PROGRAM_LAST = 56
-    PROGRAM_SWITCHES = 57
-    ECHOED = 58  # requests that go on with an earlier answer
-    HANDED = 59  # of them, with one that another organisation got
-    RETURNED = 60  # requests whose text was answered to another organisation
-    OPENED = 61  # conversations that open with user text which a pool of accounts shares
-    MAIL = 62  # the domain of the mail address that the account was signed up with, 0 unknown
-    TOKENS = 63  # in and out, of about a day, as of `HOUR`
-    SYSTEMS = 64  # a bit for each of the system prompts it has sent, 64 in all
+    SYSTEM = 49  # majority vote over system prompts, 0 for none
+    SYSTEM_VOTES = 50
+    SYSTEMS = 51  # a bit for each of the system prompts it has sent, 64 in all
+    SUBNET = 52  # of the newest request, 0 unknown
+    ECHOED = 53  # requests that go on with an earlier answer
+    HANDED = 54  # of them, with one that another organisation got
+    AFAR = 55  # of those, last answered on another network
+    RETURNED = 56  # requests whose text was answered to another organisation
+    OPENED = 57  # conversations that open with user text which a pool of accounts shares
+    MAIL = 58  # the domain of the mail address that the account was signed up with, 0 unknown
+    TOKENS = 59  # in and out, of about a day, as of `HOUR`
 
 
-ACCOUNT_COLUMNS = 64
+ACCOUNT_COLUMNS = len(A)
 # Numba reads plain integers, not enum members.
 (
     _ORG, _TIER, _CREATED, _FIRST, _LAST, _REQUESTS, _LOG_IN, _LOG_IN_SQ, _LOG_OUT, _LOG_GAP, _LOG_GAP_SQ,
     _TURN_KNOWN, _SINGLE, _ELICITATION_KNOWN, _ELICITED, _STYLE_KNOWN, _LOWER, _TOOLS_KNOWN, _TOOLS, _FINISH_KNOWN,
     _CAPPED, _HOURS, _HOUR, _HOUR_COUNT, _HOUR_PEAK, _PROGRAM, _PROGRAM_VOTES, _PAYMENT, _FIRED, _MODEL_SCORE,
     _FIRST_HOUR_COUNT, _TEXTS, _CAMPAIGN, _TOUCHED, _SHARED, _SESSIONS, _HITS, _HIT_FIRST, _HIT_OF, _RENEW_MS,
-    _RUN_GAPS, _LOG_RUN, _LOG_RUN_SQ, _LOG_OUT_SQ, _MARKED, _VERB_FIRST, _REFUSED, _LOGPROBS, _TINY, _HOURS_ACTIVE,
-    _SYSTEM, _SYSTEM_VOTES, _SYSTEM_LAST, _SYSTEM_SWITCHES, _SUBNET_LAST, _SUBNET_SWITCHES, _PROGRAM_LAST,
-    _PROGRAM_SWITCHES, _ECHOED, _HANDED, _RETURNED, _OPENED, _MAIL, _TOKENS, _SYSTEMS,
+    _RUN_GAPS, _LOG_RUN, _LOG_RUN_SQ, _LOG_OUT_SQ, _MARKED, _VERB_FIRST, _REFUSED, _LOGPROBS, _TINY, _SYSTEM,
+    _SYSTEM_VOTES, _SYSTEMS, _SUBNET, _ECHOED, _HANDED, _AFAR, _RETURNED, _OPENED, _MAIL, _TOKENS,
 ) = (int(a) for a in A)  # fmt: skip
 (_TIME, _INGEST, _N_CREATED, _N_INPUT, _N_OUTPUT, _N_REASONING, _MAX_TOKENS, _TURN, _CHARS, _OUT_CHARS, _N_COST, _FLAGS,
  _FIELDS) = (int(n) for n in NUM)  # fmt: skip
@@ -145,6 +139,7 @@ _COUNTED = np.array(
         [int(Flag.LOGPROBS), _LOGPROBS],
         [int(Flag.CONTINUED), _ECHOED],
         [int(Flag.HANDED), _HANDED],
+        [int(Flag.AFAR), _AFAR],
     ],
     np.int64,
 )
@@ -194,7 +189,6 @@ def _pace(s, time):  # type: ignore[no-untyped-def]
         s[_TOKENS] = volume.fade(s[_TOKENS], hour - s[_HOUR])
         s[_HOUR] = hour
         s[_HOUR_COUNT] = 0
-        s[_HOURS_ACTIVE] += 1
     s[_HOUR_COUNT] += 1
     s[_HOUR_PEAK] = max(s[_HOUR_PEAK], s[_HOUR_COUNT])
     s[_FIRST_HOUR_COUNT] += time - s[_FIRST] < HOUR_MS
@@ -232,13 +226,6 @@ def _settle(s, value, held, votes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _switch(s, value, last, switches):  # type: ignore[no-untyped-def]
-    """Count how often a value differs from the one before."""
-    s[switches] += value != s[last] and s[_REQUESTS] > 1
-    s[last] = value
-
-
-@kernel
 def _ask_for(row, stats, prompts, t_keys, t_counts, t_errors):  # type: ignore[no-untyped-def]
     for byte in range(0, stats.shape[1] * 8, LINE_BYTES):
         prefetch(stats, row, byte)
@@ -269,9 +256,7 @@ def fold(rows, ids, numbers, counted, stats, prompts, t_keys, t_counts, t_errors
         s[_ORG] = np.int64(org if org != 0 else ids[i, _I_ACCOUNT])
         _settle(s, np.int64(ids[i, _I_PROGRAM]), _PROGRAM, _PROGRAM_VOTES)
         _settle(s, np.int64(ids[i, _I_SYSTEM]), _SYSTEM, _SYSTEM_VOTES)
-        _switch(s, np.int64(ids[i, _I_PROGRAM]), _PROGRAM_LAST, _PROGRAM_SWITCHES)
-        _switch(s, np.int64(ids[i, _I_SYSTEM]), _SYSTEM_LAST, _SYSTEM_SWITCHES)
-        _switch(s, np.int64(ids[i, _I_SUBNET]), _SUBNET_LAST, _SUBNET_SWITCHES)
+        s[_SUBNET] = np.int64(ids[i, _I_SUBNET])
         if ids[i, _I_SYSTEM] != 0:
             s[_SYSTEMS] |= np.int64(1) << np.int64(ids[i, _I_SYSTEM] >> np.uint64(58))
         s[_RETURNED] += ids[i, _I_RETURN] != 0

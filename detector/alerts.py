@@ -34,7 +34,7 @@ from detector.records import (
 )
 from detector.signatures.registry import BY_ID
 from detector.signatures.twins import TWINS
-from detector.vocabulary import AlertStatus
+from detector.vocabulary import AlertStatus, Shape
 
 HOUR_MS = 3_600_000
 CRITICAL_ACCOUNTS = 1_000
@@ -45,6 +45,7 @@ RUNBOOKS = "deploy/runbooks"
 CAMPAIGN_TITLE = "Coordinated distillation campaign"
 # One text on many accounts is how a harvest looks; a relay carries its customers' own texts.
 HARVEST_SIGNATURES = frozenset({"a1_template_dominance", "c1_shared_template", "c3_work_queue", "n3_prefix_template"})
+RELAY_SIGNATURES = frozenset({"a15_many_systems", "n7_handed_afar"})
 CAPABILITY_OF = {"a2_elicitation": "reasoning_or_training_data"}
 CAP_WORDS = {
     "contained_share": "accounts challenged or blocked would exceed their share of the accounts active in 24 h",
@@ -101,6 +102,13 @@ def _runbook(campaign: Campaign) -> str | None:
     """The page of the strongest signature."""
     signature = strongest(campaign)
     return f"{RUNBOOKS}/{signature}.md" if signature is not None else None
+
+
+def _shape(campaign: Campaign) -> Shape:
+    """Name the shape; where users' conversations move between seats it is a relay, whatever else is shared."""
+    if set(campaign.signature_ids) >= RELAY_SIGNATURES:
+        return "relay"
+    return "harvester" if HARVEST_SIGNATURES & set(campaign.signature_ids) else "unknown"
 
 
 def _capabilities(campaign: Campaign) -> tuple[str, ...]:
@@ -163,7 +171,7 @@ def campaign_alert(
             requests=campaign.requests,
             members_sample=tuple(members[:MEMBERS_SAMPLE_MAX]),
             links=links,
-            shape="harvester" if HARVEST_SIGNATURES & set(campaign.signature_ids) else "unknown",
+            shape=_shape(campaign),
             capabilities=_capabilities(campaign),
         ),
         window=Window(start=campaign.first_ms, end=campaign.last_ms + 1),

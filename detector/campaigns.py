@@ -60,8 +60,7 @@ _REQUESTS, _CAMPAIGN, _HITS, _HIT_FIRST, _HIT_OF, _RENEW = (
 )
 NOT_DUE = 1 << 62
 # Links of these kinds name a client program, which innocents use as well.
-PROFILED = frozenset(KINDS.index(kind) for kind in PROGRAM_KINDS)
-HANDOFF = KINDS.index("signature_handoff")
+PROFILED, HANDOFF = frozenset(KINDS.index(kind) for kind in PROGRAM_KINDS), KINDS.index("signature_handoff")
 # Where this accuses it is what members do that pools them, and a text is one that they met by chance.
 BY_LIKENESS = "t4_one_source"
 
@@ -266,8 +265,9 @@ def standing(campaign: Campaign, accounts: AccountTable) -> list[Joined]:
 
 def by_likeness(kind: int, evidence: tuple[Evidence, ...]) -> bool:
     """Say whether it is what members do that pools them, and not what they share: a profile must decide then."""
-    alike = any(e.signature == BY_LIKENESS and e.counted and e.log_odds > 0 for e in evidence)
-    return kind in PROFILED or (kind != HANDOFF and alike)
+    if kind == HANDOFF:
+        return False
+    return kind in PROFILED or any(e.signature == BY_LIKENESS and e.counted and e.log_odds > 0 for e in evidence)
 
 
 def bind_by_text(campaign: Campaign, links: LinkTable) -> None:

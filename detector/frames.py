@@ -122,6 +122,7 @@ class Flag(IntFlag):
     # Found by the judge: a request that goes on with an earlier answer, and with one that another organisation got.
     CONTINUED = 1 << 20
     HANDED = 1 << 21
+    AFAR = 1 << 22  # ... on another network
 
 
 TIER_SHIFT = 32  # the tier's index + 1 in `events.TIERS`, 0 unknown
@@ -163,6 +164,7 @@ COVERED_FIELDS = (
     "reasoning_signature_fp",
     "reasoning_signature_echo_fp",
     "logprobs_requested",
+    "conversation_id",
 )
 
 

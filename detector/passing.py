@@ -41,13 +41,14 @@ SEATS_SHARE = 4
 _STEPS_MAX = 64
 _ACCOUNT, _ORG, _SIGNATURE, _ECHO, _PROGRAM = (int(c) for c in (ID.ACCOUNT, ID.ORG, ID.SIGNATURE, ID.ECHO, ID.PROGRAM))
 _OUTPUT_RUN, _RUN, _HANDOFF, _RETURN = (int(c) for c in (ID.OUTPUT_RUN, ID.RUN, ID.HANDOFF, ID.RETURN))
-_CONVERSATION, _TIME, _TURN, _FLAGS = int(ID.CONVERSATION), int(NUM.TIME), int(NUM.TURN), int(NUM.FLAGS)
-_CONTINUED, _HANDED = int(Flag.CONTINUED), int(Flag.HANDED)
+_CONVERSATION, _SUBNET = int(ID.CONVERSATION), int(ID.SUBNET)
+_TIME, _TURN, _FLAGS = int(NUM.TIME), int(NUM.TURN), int(NUM.FLAGS)
+_CONTINUED, _HANDED, _AFAR = int(Flag.CONTINUED), int(Flag.HANDED), int(Flag.AFAR)
 _WIDTH = LIST_WIDTH
 # An account's or a program's own digest is the key of another kind of link: these set the keys apart.
 _OF_HANDOFF, _OF_RETURN = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 # Columns of `signatures`, of `turns`, and of `seats`; the first is what a row stands for, 0 empty.
-_KEY, _HELD_ORG, _HELD_ACCOUNT, _HELD_TURN, _HELD_TIME = range(5)
+_KEY, _HELD_ORG, _HELD_ACCOUNT, _HELD_SUBNET, _HELD_TURN, _HELD_TIME = range(6)
 _PARENT, _GIVERS, _SIZE, _LAST = range(1, 5)
 _SPENT = 1 << 32  # the turn of a conversation id that began twice
 
@@ -57,15 +58,14 @@ class Passed:
 
     def __init__(self, slots: int) -> None:
         """Reserve (not touch) memory; `slots` is a power of two."""
-        self.signatures: U64 = np.zeros((slots, 3), np.uint64)
+        self.signatures: U64 = np.zeros((slots, 4), np.uint64)
         self.outputs: U64 = np.zeros((slots, 2), np.uint64)
-        self.turns: U64 = np.zeros((slots, 5), np.uint64)
+        self.turns: U64 = np.zeros((slots, 6), np.uint64)
         self.seats: U64 = np.zeros((max(slots // SEATS_SHARE, 1), 5), np.uint64)
 
     def mark(self, ids: U64, numbers: I64) -> None:
         """Fill HANDOFF, RETURN and two flags of a pane's canonical rows, and note what was issued."""
-        if ids[:, [_SIGNATURE, _ECHO, _CONVERSATION]].any():
-            _hand_off(ids, numbers, self.signatures, self.turns, self.seats)
+        _hand_off(ids, numbers, self.signatures, self.turns, self.seats)
         if ids[:, _OUTPUT_RUN].any():
             _come_back(ids, self.outputs)
 
@@ -127,71 +127,72 @@ def _many(givers):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _take_over(seats, account, giver, giver_org, time):  # type: ignore[no-untyped-def]
-    """Note that an account goes on with what another organisation's was answered."""
+def _take_over(seats, row, held):  # type: ignore[no-untyped-def]
+    """Note that an account goes on with what was `held` for another organisation; returns the flags of the request."""
+    account, time, subnet = row
     at = _seat(seats, account, time)
-    if at < 0:
-        return
-    seats[at, _GIVERS] |= np.uint64(1) << (giver_org >> np.uint64(58))
-    if _many(seats[at, _GIVERS]) and _seat(seats, giver, time) >= 0:
-        _join(seats, account, giver)
+    if at >= 0:
+        seats[at, _GIVERS] |= np.uint64(1) << (held[_HELD_ORG] >> np.uint64(58))
+        if _many(seats[at, _GIVERS]) and _seat(seats, held[_HELD_ACCOUNT], time) >= 0:
+            _join(seats, account, held[_HELD_ACCOUNT])
+    afar = subnet != 0 and held[_HELD_SUBNET] != 0 and subnet != held[_HELD_SUBNET]
+    return _HANDED | (_AFAR if afar else 0)
 
 
 @kernel
-def _turn_before(turns, conversation, turn, time):  # type: ignore[no-untyped-def]
-    """The place of the turn before this one of a conversation, -1 where it is not known."""
-    at = np.int64(conversation & np.uint64(turns.shape[0] - 1))
-    held = turns[at]
-    if turn <= 0 or held[_KEY] != conversation or np.int64(held[_HELD_TURN]) + 1 != turn:
-        return -1
-    return at if time - np.int64(held[_HELD_TIME]) <= PAUSE_MS_MAX else -1
+def _is_next(held, conversation, turn, time):  # type: ignore[no-untyped-def]
+    """Say whether the turn before this one of a conversation is what is held."""
+    known = held[_KEY] == conversation and turn > 0 and np.int64(held[_HELD_TURN]) + 1 == turn
+    return known and time - np.int64(held[_HELD_TIME]) <= PAUSE_MS_MAX
 
 
 @kernel
-def _note_turn(turns, conversation, org, account, turn, time):  # type: ignore[no-untyped-def]
-    held = turns[np.int64(conversation & np.uint64(turns.shape[0] - 1))]
-    known = held[_KEY] == conversation
-    if known and (held[_HELD_TURN] == _SPENT or (turn == 0 and held[_HELD_ORG] != org)):
-        held[_HELD_TURN] = _SPENT
-        return
-    held[_KEY] = conversation
+def _hold(held, key, org, account, subnet):  # type: ignore[no-untyped-def]
+    held[_KEY] = key
     held[_HELD_ORG] = org
     held[_HELD_ACCOUNT] = account
-    held[_HELD_TURN] = turn
-    held[_HELD_TIME] = time
+    held[_HELD_SUBNET] = subnet
+
+
+@kernel
+def _note_turn(held, conversation, org, turn):  # type: ignore[no-untyped-def]
+    """Say whether a turn is to be held; an id that begins again elsewhere is spent."""
+    if held[_KEY] != conversation:
+        return True
+    if turn == 0 and held[_HELD_ORG] != org:
+        held[_HELD_TURN] = _SPENT
+    return held[_HELD_TURN] != _SPENT
 
 
 @numba.njit(cache=True)
 def _hand_off(ids, numbers, issued, turns, seats):  # type: ignore[no-untyped-def]
-    mask = np.uint64(issued.shape[0] - 1)
+    mask, seats_mask = np.uint64(issued.shape[0] - 1), np.uint64(seats.shape[0] - 1)
     for i in range(ids.shape[0]):
-        account, time = ids[i, _ACCOUNT], numbers[i, _TIME]
+        account, subnet, time = ids[i, _ACCOUNT], ids[i, _SUBNET], numbers[i, _TIME]
         org = ids[i, _ORG] if ids[i, _ORG] != 0 else account
         echo, conversation, turn = ids[i, _ECHO], ids[i, _CONVERSATION], numbers[i, _TURN]
-        handed = False
-        continued = echo != 0
-        at = np.int64(echo & mask)
-        if echo != 0 and issued[at, _KEY] == echo and issued[at, _HELD_ORG] != org:
-            handed = True
-            _take_over(seats, account, issued[at, _HELD_ACCOUNT], issued[at, _HELD_ORG], time)
+        flags = _CONTINUED if echo != 0 else 0
+        held = issued[np.int64(echo & mask)]
+        if echo != 0 and held[_KEY] == echo and held[_HELD_ORG] != org:
+            flags |= _take_over(seats, (account, time, subnet), held)
         if conversation != 0 and turn >= 0:
-            at = _turn_before(turns, conversation, turn, time)
-            continued |= at >= 0
-            if at >= 0 and turns[at, _HELD_ORG] != org:
-                handed = True
-                _take_over(seats, account, turns[at, _HELD_ACCOUNT], turns[at, _HELD_ORG], time)
-            _note_turn(turns, conversation, org, account, turn, time)
-        numbers[i, _FLAGS] |= (_CONTINUED if continued else 0) | (_HANDED if handed else 0)
-        at = np.int64(account & np.uint64(seats.shape[0] - 1))
-        if seats[at, _KEY] == account:
-            seats[at, _LAST] = np.uint64(time)
-            if _many(seats[at, _GIVERS]):
+            held = turns[np.int64(conversation & mask)]
+            if _is_next(held, conversation, turn, time):
+                flags |= _CONTINUED
+                if held[_HELD_ORG] != org:
+                    flags |= _take_over(seats, (account, time, subnet), held)
+            if _note_turn(held, conversation, org, turn):
+                _hold(held, conversation, org, account, subnet)
+                held[_HELD_TURN] = turn
+                held[_HELD_TIME] = time
+        numbers[i, _FLAGS] |= flags
+        seat = seats[np.int64(account & seats_mask)]
+        if seat[_KEY] == account:
+            seat[_LAST] = np.uint64(time)
+            if _many(seat[_GIVERS]):
                 ids[i, _HANDOFF] = _key(_root(seats, account), _OF_HANDOFF)
         if ids[i, _SIGNATURE] != 0:
-            at = np.int64(ids[i, _SIGNATURE] & mask)
-            issued[at, _KEY] = ids[i, _SIGNATURE]
-            issued[at, _HELD_ORG] = org
-            issued[at, _HELD_ACCOUNT] = account
+            _hold(issued[np.int64(ids[i, _SIGNATURE] & mask)], ids[i, _SIGNATURE], org, account, subnet)
 
 
 @numba.njit(cache=True)

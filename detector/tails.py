@@ -148,7 +148,7 @@ def reference(accounts: AccountTable) -> I64:
         rows = rows[np.argpartition(keys, most)[:most]]
     rows = rows[np.argsort(accounts.index.keys[rows], kind="stable")]
     keep = np.ones(rows.size, bool)
-    for column in (A.PROGRAM, A.SYSTEM, A.ORG, A.SUBNET_LAST):
+    for column in (A.PROGRAM, A.SYSTEM, A.ORG, A.SUBNET):
         keep &= _few(stats[rows, column])
     return rows[keep][:REFERENCE_MAX]
 

@@ -96,6 +96,7 @@ def account_view(table: AccountTable, rows: I64, population: Population, tails: 
         refused=s[:, A.REFUSED],
         echoed=s[:, A.ECHOED],
         handed=s[:, A.HANDED],
+        afar=s[:, A.AFAR],
         returned=s[:, A.RETURNED],
         logprobs=s[:, A.LOGPROBS],
         tiny=s[:, A.TINY],

@@ -32,5 +32,5 @@ SIGNATURE = Signature(
     version=1,
     cross_account=False,
     judge=judge,
-    log_odds_max=3.0,
+    log_odds_max=3.5,
 )

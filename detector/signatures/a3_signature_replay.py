@@ -1,13 +1,13 @@
-"""A3: reasoning signatures presented that were issued to other organisations.
+"""A3: conversations continued that other organisations began.
 
-Purpose: a signature vouches for reasoning in one session. Who presents another
-organisation's continues that organisation's conversations: a relay that spreads its users
-over seats, or reasoning replayed to have it explained.
-Misses: sessions pinned to a seat; reasoning stripped before it is sent on.
+Purpose: a reasoning signature vouches for reasoning in one conversation. Who presents another
+organisation's, or sends the next turn after another's, continues that organisation's conversations:
+a relay that spreads its users over seats, or reasoning replayed to have it explained.
+Misses: sessions pinned to a seat; reasoning and conversation ids stripped before they are sent on.
 Confuses: customers who move to a new organisation in the middle of conversations, and
 gateways that retry elsewhere: their rate is the base rate.
-Limits: shares of the requests that present any, by the lower bound, from four on; what was
-issued long ago is forgotten and counts as the account's own. Who presents none in `REQUESTS_MIN`
+Limits: shares of the requests that go on with an earlier answer, by the lower bound, from four on; what was
+issued long ago is forgotten and counts as the account's own. Who goes on with none in `REQUESTS_MIN`
 requests is quiet: it hands nothing over, and the base rate is that of all customers.
 Source: reported replay of thinking signatures in other sessions, in two campaigns.
 """
@@ -22,22 +22,23 @@ REQUESTS_MIN = 12.0
 
 
 def judge(view: AccountView) -> Answer:
-    """Fire where a fifth of what is presented was surely issued to others."""
+    """Fire where a fifth of what is gone on with was surely answered to others."""
     handed = wilson_lower(view.handed, view.echoed)
     share = np.divide(view.handed, view.echoed, out=np.full(view.echoed.shape, np.nan), where=view.echoed > 0)
-    facts = {"handed_share": FactColumn(share, "share of presented signatures", HANDED_SHARE_MIN, lower=handed)}
+    facts = {"handed_share": FactColumn(share, "share of continued conversations", HANDED_SHARE_MIN, lower=handed)}
     judged = (view.echoed >= ECHOED_MIN) | ((view.echoed == 0) & (view.requests >= REQUESTS_MIN))
     return Answer(fires_or_quiet(handed >= HANDED_SHARE_MIN, judged=judged), facts)
 
 
 SIGNATURE = Signature(
     id="a3_signature_replay",
-    title="Reasoning that was issued to other organisations",
+    title="Conversations continued that other organisations began",
     family="identity",
     unit="account",
-    needs=("reasoning_signature_fp", "reasoning_signature_echo_fp"),
+    needs=(),
+    needs_any=("reasoning_signature_echo_fp", "conversation_id"),
     maturity="enforce",
-    version=2,
+    version=3,
     cross_account=True,
     judge=judge,
     log_odds_max=5.0,

@@ -72,8 +72,9 @@ class AccountView(NamedTuple):
     output_log_tail: F64  # the population's long-output limit in the account's stratum
     elicited_base: float  # the population's share of elicited requests
     model_score: F64  # population model, 0..1, NaN where not scored
-    echoed: F64  # requests that present a reasoning signature
-    handed: F64  # of them, one issued to another organisation
+    echoed: F64  # requests that go on with an earlier answer: present its reasoning, or are the next turn
+    handed: F64  # of them, with one that another organisation got
+    afar: F64  # of these, last answered on another network
     returned: F64  # requests with text that was answered to another organisation
     refused: F64  # requests that the model or its filter refused
     logprobs: F64  # requests that asked for token probabilities
@@ -86,7 +87,7 @@ class LinkView(NamedTuple):
 
     kind: I64
     is_text: Bools
-    is_program: Bools  # of one client program: all, or those that show what others got
+    is_program: Bools  # of one client program: all, or those that show what others were answered
     requests: F64
     span_ms: F64
     age_ms: F64  # since the log first showed the link

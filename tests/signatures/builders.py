@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from detector.link_columns import KINDS, PASSED_KINDS, PROGRAM_KINDS, TEXT_KINDS
+from detector.link_columns import KINDS, PROGRAM_KINDS, TEXT_KINDS
 from detector.signatures.contract import AccountView, Answer, LinkView, Signature, pooled
 from detector.signatures.registry import ACCOUNT_SIGNATURES
 
@@ -48,10 +48,12 @@ ORDINARY_ACCOUNT: Mapping[str, float] = {
     "model_score": 0.5,
     "echoed": 20.0,
     "handed": 0.0,
+    "afar": 0.0,
     "returned": 0.0,
     "refused": 1.0,
     "logprobs": 0.0,
     "tiny": 1.0,
+    "systems": 1.0,
 }
 ORDINARY_POOL: Mapping[str, float] = {
     "requests": 4_000.0,
@@ -133,7 +135,7 @@ def link_view(
     return LinkView(
         kind=np.full(rows, KINDS.index(kind)),
         is_text=np.full(rows, kind in TEXT_KINDS),
-        is_program=np.full(rows, kind in PROGRAM_KINDS + PASSED_KINDS),
+        is_program=np.full(rows, kind in (*PROGRAM_KINDS, "output_return")),
         fired={
             sid: (np.full(rows, float(k)), np.full(rows, float(m)), np.full(rows, float(base)))
             for sid, (k, m, base) in counts.items()
