@@ -3,7 +3,8 @@
 Purpose: output extraction seen from one account: what is asked for is training data.
 Misses: plain harvesting without such demands; trace inversion.
 Confuses: explainability logs of one regulated organisation, tutors.
-Limits: judged on the gateway's scores; a Wilson bound, cannot judge under 6 scored requests.
+Limits: judged on the gateway's scores; a Wilson bound, cannot judge under 6 scored requests. One account that
+fires shows little, a person may ask for steps; what counts is how many of a pool's do, against everybody's rate.
 Source: published incidents name demands to articulate the reasoning behind an answer.
 """
 
@@ -12,13 +13,13 @@ import numpy as np
 from detector.signatures.contract import AccountView, Answer, FactColumn, Signature, fires_or_quiet, wilson_lower
 
 SCORED_MIN = 6.0
-# Of a person's requests a third may ask for steps; a lower bound above that is a programme.
-ELICITED_SHARE_MIN = 0.35
-BASE_MULTIPLE_MIN = 3.0
+# A pool sends several fixed texts, and it is enough for it that one in four makes the demand: 15 of 60 requests.
+ELICITED_SHARE_MIN = 0.15
+BASE_MULTIPLE_MIN = 2.0
 
 
 def judge(view: AccountView) -> Answer:
-    """Fire where the lower bound of the elicited share exceeds both the floor and thrice the population's share."""
+    """Fire where the lower bound of the elicited share exceeds both the floor and twice the population's share."""
     lower = wilson_lower(view.elicited, view.elicitation_known)
     floor = max(ELICITED_SHARE_MIN, min(0.6, BASE_MULTIPLE_MIN * view.elicited_base))
     share = np.divide(
@@ -35,7 +36,7 @@ SIGNATURE = Signature(
     unit="account",
     needs=("elicitation",),
     maturity="enforce",
-    version=2,
+    version=3,
     cross_account=False,
     judge=judge,
     log_odds_max=3.0,

@@ -15,13 +15,17 @@ def test_fires_from_its_least_evidence_on() -> None:
     assert judge(SIGNATURE, elicited=SCORED_MIN - 1, elicitation_known=SCORED_MIN - 1) == 0.0
 
 
+def test_fires_where_one_of_four_fixed_texts_makes_the_demand() -> None:
+    assert judge(SIGNATURE, elicited=MANY / 4, elicitation_known=MANY) == 1.0
+
+
 def test_quiet_on_a_person_who_asks_for_steps_now_and_then() -> None:
     assert judge(SIGNATURE) == -1.0
 
 
 def test_quiet_while_the_share_could_still_be_chance() -> None:
     # The same share accuses over many requests and not over few: the bound decides.
-    share = 1.4 * ELICITED_SHARE_MIN
+    share = 2.0 * ELICITED_SHARE_MIN
     assert judge(SIGNATURE, elicited=share * MANY, elicitation_known=MANY) == 1.0
     assert judge(SIGNATURE, elicited=share * SCORED_MIN, elicitation_known=SCORED_MIN) == -1.0
 

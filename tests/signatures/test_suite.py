@@ -307,7 +307,7 @@ def test_the_bits_of_account_signatures_fit() -> None:
 # together with the functions and constants of the contract that every signature is judged by.
 LOCK: dict[str, tuple[int, str]] = {
     "a1_template_dominance": (2, "b18460c07ce4fae4"),
-    "a2_elicitation": (2, "e0fee3e7442b1126"),
+    "a2_elicitation": (3, "31dd4d1550978d84"),
     "a3_signature_replay": (3, "0e399a4b16d8853d"),
     "a6_long_outputs": (3, "e639b99423ec8373"),
     "a7_machine_pace": (2, "a1cf441a1af82d1d"),
