@@ -28,6 +28,7 @@ from detector.tuning.generate.render import LEAN_DROPS
 from detector.tuning.generate.sample import EXCLUDED, SOURCES, demo
 from detector.tuning.generate.world import START_MS
 from detector.tuning.generate.write import write
+from tests.bench import leakage
 from tests.conftest import data_path
 
 DAY_MS = 86_400_000
@@ -137,6 +138,18 @@ def test_no_plain_value_belongs_to_attackers_alone() -> None:
     young = pc.less(pc.subtract(events.column("event_time"), events.column("account_created_at")), 7 * DAY_MS)
     innocents = events.filter(pc.and_(pc.invert(hostile), young)).column("account_id")
     assert pc.count_distinct(innocents).as_py() >= 50
+
+
+def test_traits_of_attacking_accounts_occur_among_innocent_ones() -> None:
+    events, labels = small()
+    innocent = events.filter(pa.array(~attacking(events, labels))).combine_chunks()
+    fields, _ = leakage.account_fields(innocent)
+    assert fields["spread elicitation.refusal_probe"].values.max() > 0.42  # two wordings by turns
+    assert fields["spread elicitation.cot"].values.max() > 0.35
+    assert fields["requests"].values.max() > 1_500  # a heavy single customer, a judge by likelihood
+    assert fields["distinct prompt_fp per request"].values.min() < 0.003
+    biased = 1 - fields["absent logit_bias_fp order"].values
+    assert (biased * fields["requests"].values).max() > 500
 
 
 def test_identifiers_carry_no_order() -> None:

@@ -9,10 +9,12 @@ import pyarrow.compute as pc
 import pytest
 
 from detector.events import REQUIRED, SCHEMA
-from detector.tuning.generate import SCENARIOS, Size, answers, generate
+from detector.tuning.generate import SCENARIOS, Size, answers, generate, pools
+from detector.tuning.generate.choosers import alternating
 from detector.tuning.generate.exchanging import vocabulary_of
 from detector.tuning.generate.render import project
 from detector.tuning.generate.rewording import reword
+from detector.tuning.generate.sessions import Session
 from detector.tuning.generate.twins import NEW_HARNESS, PLURAL, TWINS
 from detector.tuning.generate.world import START_MS
 from tests.bench import leakage
@@ -167,6 +169,20 @@ def test_twins_have_their_size_and_reasons() -> None:
         assert sizes[cast.name] >= cast.at_least // 10, cast.name
     assert {c.at_least for c in TWINS if c.name == "new_harness"} == {NEW_HARNESS}
     assert sum(c.at_least >= PLURAL for c in TWINS) >= 18
+
+
+def test_who_compares_wordings_has_one_to_three_of_them() -> None:
+    rng = np.random.default_rng(3)
+    builder = pools.Builder()
+    made = [builder.pool([pools.Item(f"{name} ", str(at), "", at) for at in range(5)]) for name in "abcd"]
+    own = np.array([[0, 1, 2], [3, 3, 3]])
+    account = np.repeat([0, 1], 30)
+    session = Session(account, np.zeros(60, np.int64), np.arange(60), np.ones(60, np.int64))
+    text, variant = alternating([pools.Drawer(pool) for pool in made], own=own)(rng, session)
+    said = np.array([builder.items[row].head[0] for row in text.tolist()])
+    assert set(said[account == 0]) == {"a", "b", "c"}
+    assert set(said[account == 1]) == {"d"}
+    assert len(set(zip(text.tolist(), variant.tolist(), strict=True))) == 60  # no text twice
 
 
 def test_attackers_answer_what_the_engine_decides() -> None:

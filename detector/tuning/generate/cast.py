@@ -16,7 +16,7 @@ from detector.tuning.generate.columns import I64
 from detector.tuning.generate.population import FLAT, Setting, lives, pool_size, rhythm, zones
 from detector.tuning.generate.sessions import Chooser, Exchange, Population, Rhythm, Starts
 from detector.tuning.generate.texts import Side
-from detector.tuning.generate.wording import ASSISTANT
+from detector.tuning.generate.wording import TUTORIALS
 
 REQUESTS_PER_DAY_MAX = 5_000.0
 TUTORIAL_SHARE = 0.5  # of scripts that keep the system prompt of the example they began with
@@ -51,12 +51,13 @@ def unchanged(_rng: np.random.Generator, _setting: Setting, accounts: Accounts) 
 
 
 def from_tutorials(rng: np.random.Generator, setting: Setting, accounts: Accounts) -> Accounts:
-    """Scripts as tutorials have them: every tutorial's system prompt or none, one choice where one client is behind."""
+    """Scripts as tutorials have them: a system prompt as those give, or none; one choice where one client is behind."""
     alike = len(set(accounts.program.tolist())) == 1
     (own,) = rng.spawn(1)  # what is drawn afterwards stays as it was
-    drawn = own.random(1 if alike else accounts.size) >= 1 - TUTORIAL_SHARE
-    plain = setting.builder.system(ASSISTANT)
-    return accounts._replace(system=np.broadcast_to(np.where(drawn, plain, -1), accounts.size).copy())
+    count = 1 if alike else accounts.size
+    said = np.asarray([setting.builder.system(text) for text in TUTORIALS])[own.integers(0, len(TUTORIALS), count)]
+    keeps = own.random(count) >= 1 - TUTORIAL_SHARE
+    return accounts._replace(system=np.broadcast_to(np.where(keeps, said, -1), accounts.size).copy())
 
 
 class Cast(NamedTuple):

@@ -9,7 +9,7 @@ act as if enforced, as everywhere in scoring.
 Limits: decisions act from the hour's end on, account scope only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -57,6 +57,7 @@ class Reaction:
         self._ids: list[str] = []
         self._populations = list(populations)
         self._bases = np.cumsum([0] + [p.accounts.size for p in populations])
+        self._spares = [_spares(population) for population in populations]
 
     def enforced(self, rows: Rows) -> Enforced:
         """What decisions do to these requests."""
@@ -86,7 +87,8 @@ class Reaction:
             number = int(np.searchsorted(self._bases, at, side="right")) - 1
             population = self._populations[number]
             if population.campaign:
-                self._respond(population, at - int(self._bases[number]), row=at, now_ms=now_ms)
+                spares = self._spares[number]
+                self._respond(population, at - int(self._bases[number]), spares=spares, row=at, now_ms=now_ms)
 
     def _decide(self, row: int, decision: Decision, *, now_ms: int) -> None:
         self._level[row] = LEVELS[decision.action] if decision.state == "active" else 0
@@ -94,7 +96,7 @@ class Reaction:
         self._decision[row] = len(self._ids)
         self._ids.append(decision.decision_id)
 
-    def _respond(self, population: Population, account: int, *, row: int, now_ms: int) -> None:
+    def _respond(self, population: Population, account: int, *, spares: Iterator[int], row: int, now_ms: int) -> None:
         """Go on, fall silent, or give the account up for a spare one."""
         beat = population.rhythm
         drawn = mix64(np.asarray([row], np.uint64), seed=np.full(1, self._seed + 31, np.uint64))[0]
@@ -103,8 +105,14 @@ class Reaction:
             beat.from_ms[account] = now_ms + SILENCE_MS
             return
         ends_ms = now_ms + (RETRIES_MS if mood < RETRIES_SHARE else 0)
-        stop_ms = int(beat.until_ms.max())
         beat.until_ms[account] = min(int(beat.until_ms[account]), ends_ms)
-        spare: I64 = np.flatnonzero(beat.from_ms >= stop_ms)
-        if spare.size and ends_ms + delay < stop_ms:
-            beat.from_ms[spare[0]] = ends_ms + delay
+        spare = next(spares, None)
+        if spare is not None:  # one that would begin after the run's end is never seen
+            beat.from_ms[spare] = ends_ms + delay
+
+
+def _spares(population: Population) -> Iterator[int]:
+    """The accounts that nobody uses before the run's end, each once."""
+    beat = population.rhythm
+    unused: I64 = np.flatnonzero(beat.from_ms >= beat.until_ms.max(initial=0))
+    return iter(unused.tolist())

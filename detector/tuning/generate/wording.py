@@ -220,6 +220,16 @@ MANNERS = (
     "Use metric units.",
 )
 ASSISTANT = "You are a helpful assistant."
+TUTORIALS = (  # what examples of client libraries say first, and scripts keep saying
+    ASSISTANT,
+    "You are a helpful, honest and careful assistant.",
+    "You are an expert in your field. Answer precisely.",
+    "You are an assistant that follows instructions exactly.",
+    "You are a skilled programmer and a patient teacher.",
+    "Answer the user's question as well as you can.",
+    "You are a knowledgeable assistant. Think before you answer.",
+    "You are an AI assistant. Be concise and correct.",
+)
 
 
 def wording(part: int) -> Wording:
