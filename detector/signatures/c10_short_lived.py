@@ -13,6 +13,7 @@ Source: reported turnover of about seven days' life at constant concurrency.
 import numpy as np
 
 from detector.signatures.contract import (
+    ALIKE_JOINT,
     BASE_RATE_MAX,
     BASE_RATE_MIN,
     F64,
@@ -25,6 +26,8 @@ from detector.signatures.contract import (
 
 UNITS_MIN = 8.0
 YOUNG_RATE = 0.85
+# Or half is bought as a batch, as P2 has it, and half is as old as everybody.
+BATCH_SHARE = 0.5
 YOUNG_MAX = 3.0
 SETTLED_AGAINST = 1.0
 TURNOVER_MIN = 0.05
@@ -35,21 +38,34 @@ DATED_SHARE_MIN = 0.9
 TURNOVER_MAX = 3.0
 
 
+def _excess(k: F64, n: F64, *, p0: F64, p1: F64) -> F64:
+    """Log-likelihood ratio of `k` of `n` under `p1` against `p0`."""
+    return k * np.log(p1 / p0) + (n - k) * np.log((1.0 - p1) / (1.0 - p0))
+
+
+def _mixed_rate(p0: F64) -> F64:
+    """Of a campaign half of which is a batch; on a platform where more are young youth tells nothing."""
+    return np.maximum(np.minimum(BATCH_SHARE + (1.0 - BATCH_SHARE) * p0, YOUNG_RATE), p0)
+
+
 def _youth(view: LinkView) -> F64:
-    """Log-likelihood ratio of the young organisations, 0 where ages or the base rate are unknown."""
+    """Log-likelihood ratio of the young organisations, 0 where ages or the base rate are unknown.
+
+    Of two kinds of campaign the likelier counts. Where only a part is young, who comes for one reason
+    counts as the strangers that `ALIKE_JOINT` leaves: a course or a fashion makes a middling excess too.
+    """
     known = (view.age_known >= UNITS_MIN) & np.isfinite(view.young) & np.isfinite(view.young_base)
     k, n = np.where(known, view.young, 0.0), np.where(known, view.age_known, 0.0)
     p0 = np.clip(np.where(known, view.young_base, 1.0), BASE_RATE_MIN, BASE_RATE_MAX)
-    # On a platform where more are young than in a campaign, youth tells nothing.
-    p1 = np.maximum(YOUNG_RATE, p0)
-    ratio = k * np.log(p1 / p0) + (n - k) * np.log((1.0 - p1) / (1.0 - p0))
-    return np.where(known, np.clip(ratio, -SETTLED_AGAINST, YOUNG_MAX), 0.0)
+    fresh = _excess(k, n, p0=p0, p1=np.maximum(YOUNG_RATE, p0))
+    mixed = _excess(k, n, p0=p0, p1=_mixed_rate(p0)) / (1.0 + np.maximum(n - 1.0, 0.0) * ALIKE_JOINT)
+    return np.where(known, np.clip(np.maximum(fresh, mixed), -SETTLED_AGAINST, YOUNG_MAX), 0.0)
 
 
 def _even_share(view: LinkView) -> F64:
     """The share of young organisations that speaks neither way; NaN where the base rate is unknown."""
     p0 = np.clip(view.young_base, BASE_RATE_MIN, BASE_RATE_MAX)
-    p1 = np.maximum(YOUNG_RATE, p0)
+    p1 = _mixed_rate(p0)
     against = np.log((1.0 - p0) / (1.0 - p1))
     return np.divide(against, against + np.log(p1 / p0), out=np.full(p0.shape, np.nan), where=p1 > p0)
 
@@ -100,7 +116,7 @@ SIGNATURE = Signature(
     needs=(),
     needs_any=("account_created_at", "template_fp", "anchor_fps", "run_fps", "system_prompt_fp"),
     maturity="enforce",
-    version=3,
+    version=4,
     cross_account=True,
     judge=judge,
     log_odds_max=TURNOVER_MAX,

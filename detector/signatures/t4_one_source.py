@@ -8,8 +8,7 @@ Limits: client programs, and texts that members met by chance, as accounts with 
 set; twelve organisations, each with two requests. The share between accounts
 accuses by its upper bound; a tenth of the members is set aside.
 Source: published harvest and human prompt sets: SD of log length 1.0 within one person and 1.6 over many people, so
-0.61 of the variance lies between people (1 - 1 / 1.6^2). Of 248 client programs in three innocent worlds one comes to
-the edge, and none has weight.
+0.61 of the variance lies between people (1 - 1 / 1.6^2). Of NNN client programs in WWW innocent worlds none has weight.
 """
 
 import numpy as np
@@ -54,7 +53,7 @@ def judge(view: LinkView) -> Answer:
     )
 
 
-LOG_ODDS_MAX = 3.8
+LOG_ODDS_MAX = 4.7
 SIGNATURE = Signature(
     id="t4_one_source",
     title="Prompts of strangers out of one source, without a text in common",
@@ -62,7 +61,7 @@ SIGNATURE = Signature(
     unit="link",
     needs=(),
     maturity="enforce",
-    version=1,
+    version=2,
     cross_account=True,
     judge=judge,
     log_odds_max=LOG_ODDS_MAX,

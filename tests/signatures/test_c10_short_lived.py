@@ -51,6 +51,24 @@ def test_sees_the_reported_life_of_a_week() -> None:
     assert judge(SIGNATURE, **TURNOVER | week) == TURNOVER_MAX
 
 
+def test_fires_on_a_pool_of_new_and_aged_accounts() -> None:
+    # Half young where a fifth is: too few for a pool that was bought as a whole.
+    assert 1.0 < judge(SIGNATURE, **YOUNG | {"young": 0.5 * UNITS, "young_base": 0.2}) < YOUNG_MAX
+
+
+def test_a_middling_excess_stays_mild_however_many_share_it() -> None:
+    # The builders around a published pipeline: four in ten are young.
+    for many in (1, 1_000):
+        fashion = {"units": many * UNITS, "age_known": many * UNITS, "young": 0.42 * many * UNITS, "young_base": 0.2}
+        assert judge(SIGNATURE, **YOUNG | fashion) < YOUNG_MAX / 4
+
+
+def test_acquits_only_where_no_more_are_young_than_elsewhere() -> None:
+    usual = {"young": 0.2 * UNITS, "young_base": 0.2}
+    assert judge(SIGNATURE, **YOUNG | usual) == -SETTLED_AGAINST
+    assert judge(SIGNATURE, **YOUNG | usual | {"young": 0.4 * UNITS}) > -SETTLED_AGAINST
+
+
 def test_quiet_on_a_settled_pool() -> None:
     assert judge(SIGNATURE) == -SETTLED_AGAINST
 
