@@ -152,12 +152,6 @@ UNITS_MIN = 6.0
 # A third of what tells accounts apart is their application: m customers of one count as 3 m / (m + 2) strangers,
 # never as more than three.
 ALIKE = 1 / 3
-# Of a conjunction of three parts, each alike by a third and rare by itself (0.27, so that together they are 2 %):
-# both members of a pair lie in one part with 0.27^2 + 0.27 * 0.73 / 3, in all with its cube, 0.0026, of which
-# 0.02^2 is chance; the rest over 0.02 * 0.98. An application fixes one of the three, seldom all.
-ALIKE_JOINT = 0.12
-# Eight requests do not fix three statistics well: of accounts that lie in a tail, about half are seen to.
-JOINT_RATE = 0.5
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,11 +170,6 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     needs_any: tuple[str, ...] = ()
     # Account signatures: the share of campaigns that show the habit at all; only at 1.0 does its absence acquit.
     habit_share: float = 0.5
-    # A conjunction over several families is one finding: its log-likelihood ratio is divided among them.
-    spans: int = 1
-    alike: float = ALIKE
-    # The share of a campaign's members that show the habit, where it shows it at all.
-    campaign_rate: float = CAMPAIGN_RATE
     # Held against the reference of innocents, in which no program counts twice, and not against the whole population.
     by_reference: bool = False
 
@@ -252,7 +241,7 @@ def fires_or_quiet(fires: Bools, *, judged: Bools) -> F64:
 def pooled(signatures: tuple[Signature, ...], view: LinkView) -> list[Answer]:
     """Turn account signatures' firings over a pool's members into evidence about the pool, an answer for each.
 
-    The log-likelihood ratio of `k` of `m` members firing under the signature's `campaign_rate`
+    The log-likelihood ratio of `k` of `m` members firing under `CAMPAIGN_RATE`
     against the population's own rate (by its upper bound, the pool's members left out),
     with two corrections, and capped at the signature's strength.
 
@@ -273,20 +262,18 @@ def pooled(signatures: tuple[Signature, ...], view: LinkView) -> list[Answer]:
     if not signatures:
         return []
     k, m, base = (np.stack([view.fired[s.id][part] for s in signatures]) for part in range(3))
-    rate, alike, habit, spans, most = np.array(
-        [(s.campaign_rate, s.alike, s.habit_share, s.spans, s.log_odds_max) for s in signatures]
-    ).T[:, :, None]
+    habit, most = np.array([(s.habit_share, s.log_odds_max) for s in signatures]).T[:, :, None]
     known = (m >= UNITS_MIN) & np.isfinite(base)
     p0 = np.clip(np.where(known, base, 1.0), BASE_RATE_MIN, BASE_RATE_MAX)
-    p1 = np.maximum(rate, p0)
+    p1 = np.maximum(CAMPAIGN_RATE, p0)
     share = np.divide(k, m, out=np.zeros_like(k), where=m > 0)
-    strangers = m / (1.0 + np.maximum(m - 1.0, 0.0) * alike)
+    strangers = m / (1.0 + np.maximum(m - 1.0, 0.0) * ALIKE)
     fires, quiet = np.log(p1 / p0), np.log((1.0 - p0) / (1.0 - p1))
     ratio = strangers * (share * fires - (1.0 - share) * quiet)
     # At this share the two hypotheses explain the pool equally well.
     even = np.divide(quiet, fires + quiet, out=np.full(k.shape, np.nan), where=known & (fires > 0))
     shown, hidden = np.log(habit) + ratio, np.log(np.maximum(1.0 - habit, np.finfo(float).tiny))
-    evidence = np.clip(np.logaddexp(shown, hidden) / spans, np.where(habit >= 1.0, -most, 0.0), most)
+    evidence = np.clip(np.logaddexp(shown, hidden), np.where(habit >= 1.0, -most, 0.0), most)
     log_odds = np.where(known, evidence, 0.0).round(6)
     value, lower, baseline = np.where(m > 0, share, np.nan), wilson_lower(k, m), np.where(known, p0, np.nan)
     return [

@@ -14,16 +14,18 @@ Source: similar registrations and disposable mail are published indicators of co
 
 import numpy as np
 
-from detector.signatures.contract import ALIKE_JOINT, Answer, FactColumn, LinkView, Signature
+from detector.signatures.contract import Answer, FactColumn, LinkView, Signature
 
 UNITS_MIN = 12.0
 SIGMAS = 3.0
+# A crowd that one occasion brought signs up alike for that reason: an eighth of what tells addresses apart is it.
+STRANGERS_MAX = 8.0
 LOG_ODDS_MAX = 2.5
 
 
 def judge(view: LinkView) -> Answer:
-    """Let the members' mean excess count for as many strangers as customers of one application are."""
-    strangers = view.mailed / (1.0 + np.maximum(view.mailed - 1.0, 0.0) * ALIKE_JOINT)
+    """Let the members' mean excess count for `STRANGERS_MAX` of them at most."""
+    strangers = view.mailed / (1.0 + np.maximum(view.mailed - 1.0, 0.0) / STRANGERS_MAX)
     judged = (view.is_text | view.is_program) & (view.mailed >= UNITS_MIN)
     lower = view.mail_alike - SIGMAS * view.mail_error
     weight = np.clip(strangers * np.nan_to_num(lower), 0.0, LOG_ODDS_MAX)
@@ -41,7 +43,7 @@ SIGNATURE = Signature(
     unit="link",
     needs=("signup_email_domain_fp",),
     maturity="enforce",
-    version=1,
+    version=2,
     cross_account=True,
     judge=judge,
     log_odds_max=LOG_ODDS_MAX,
