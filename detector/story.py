@@ -55,6 +55,15 @@ def side_of(fact: Fact) -> str:
     return "at least" if fact.threshold is not None and fact.value >= fact.threshold else "at most"
 
 
+def figure(value: float) -> str:
+    """Write a number with as many digits as it deserves.
+
+    >>> figure(0.31234), figure(12345.6), figure(3.0)
+    ('0.312', '12,346', '3')
+    """
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def facts_of(item: Evidence) -> str:
     """The first facts of a piece of evidence, with what they were held against.
 
@@ -64,9 +73,9 @@ def facts_of(item: Evidence) -> str:
     """
     said = []
     for name, fact in list(item.facts.items())[:FACTS_SHOWN]:
-        held = [f"{side_of(fact)} {fact.threshold:,.3g}"] if fact.threshold is not None else []
-        held += [f"elsewhere {fact.baseline:,.3g}"] if fact.baseline is not None else []
-        words = f"{name.replace('_', ' ')} {fact.value:,.3g}"
+        held = [f"{side_of(fact)} {figure(fact.threshold)}"] if fact.threshold is not None else []
+        held += [f"elsewhere {figure(fact.baseline)}"] if fact.baseline is not None else []
+        words = f"{name.replace('_', ' ')} {figure(fact.value)}"
         # A unit that the name says already would be said twice; a long one is `explain`'s to say.
         short = len(fact.unit) <= UNIT_CHARS_MAX and fact.unit not in (*words.split(), "share")
         words += f" {fact.unit}" if short else ""

@@ -17,6 +17,7 @@ from detector.vocabulary import Severity
 
 BAR_WIDTH = 20
 MEMBERS_SHOWN = 5
+WIDTH_MIN = 90  # of a terminal that has room for words beside the bars
 INDENT = (0, 0, 0, 2)
 COLOURS: dict[Severity, str] = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan", "info": "dim"}
 
@@ -24,7 +25,7 @@ COLOURS: dict[Severity, str] = {"critical": "bold red", "high": "red", "medium":
 def write_page(alert: Alert) -> None:
     """Print an alert. Strings of strangers are printable text and nothing else."""
     out = console()
-    for part in _parts(alert, story.tell(alert)):
+    for part in _parts(alert, story.tell(alert), narrow=out.width < WIDTH_MIN):
         out.print(part)
 
 
@@ -40,7 +41,7 @@ def _indented(what: RenderableType) -> Padding:
     return Padding(what, INDENT, expand=False)
 
 
-def _parts(alert: Alert, told: story.Story) -> Iterator[RenderableType]:
+def _parts(alert: Alert, told: story.Story, *, narrow: bool) -> Iterator[RenderableType]:
     yield _text(told.headline, COLOURS[alert.severity])
     reason = f" ({alert.status_reason})" if alert.status_reason else ""
     stands = f"{alert.alert_id} revision {alert.revision}, {alert.status}{reason}"
@@ -48,7 +49,7 @@ def _parts(alert: Alert, told: story.Story) -> Iterator[RenderableType]:
     yield _text(told.summary)
     if told.why:
         yield _heading("Why")
-        yield _indented(_bars(told.why))
+        yield _indented(_bars(told.why, narrow=narrow))
         yield _indented(_text(told.verdict))
     for heading, lines in (
         ("It would be wrong", told.wrong),
@@ -62,22 +63,27 @@ def _parts(alert: Alert, told: story.Story) -> Iterator[RenderableType]:
             yield from (_indented(_text(line)) for line in lines)
 
 
-def _bars(why: tuple[Bar, ...]) -> Table:
-    """A bar for each piece of evidence: accusing ones red, what speaks against green, what is not counted dim."""
+def _bars(why: tuple[Bar, ...], *, narrow: bool) -> Table:
+    """A bar for each piece of evidence: accusing ones red, what speaks against green, what is not counted dim.
+
+    What it says stands beside its bar, on a narrow terminal below it.
+    """
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
+    if not narrow:
+        for justify in ("left", "left", "right"):
+            table.add_column(justify=justify, no_wrap=True)
     table.add_column(overflow="fold")
+    width = max(len(bar.family) for bar in why)
     for bar in why:
         style = "dim" if not bar.counted else "red" if bar.log_odds > 0 else "green"
         title = bar.title if bar.counted else f"{bar.title} (not counted)"
-        table.add_row(
-            _text(bar.family, style),
-            Text(story.drawn(bar.log_odds, full=bar.full, width=BAR_WIDTH), style),
-            Text(f"{bar.log_odds:+.1f}", style),
-            _text(f"{title}: {bar.facts}" if bar.facts else title),
-        )
+        said = _text(f"{title}: {bar.facts}" if bar.facts else title)
+        drawn, odds = story.drawn(bar.log_odds, full=bar.full, width=BAR_WIDTH), f"{bar.log_odds:+.1f}"
+        if narrow:
+            table.add_row(_text(f"{bar.family:<{width}}  {drawn}  {odds:>5}", style))
+            table.add_row(_indented(said))
+        else:
+            table.add_row(_text(bar.family, style), Text(drawn, style), Text(odds), said)
     return table
 
 

@@ -6,12 +6,15 @@ from typing import Annotated
 import typer
 
 from detector.cli.alert_page import write_page
+from detector.cli.common import of_run
 from detector.cli.dossier import show_case
 from detector.cli.options import KeyFile
 from detector.cli.orders import By, Reason, Verdict, now_ms, said, verdict_of
 from detector.cli.output import Listing
 from detector.cli.verbs import FromBeginning, Limit, Topics, printing, row_of
 from detector.operators import Command, Label
+from detector.records import Alert
+from detector.runtime.explain import read_run
 from detector.runtime.kafka import orders_out, views
 from detector.runtime.printing import printable
 from detector.runtime.sources import InputError
@@ -19,7 +22,7 @@ from detector.vocabulary import Severity
 
 alerts = typer.Typer(help="Alerts: read them, say what they were, close them.", no_args_is_help=True)
 
-AlertId = Annotated[str, typer.Argument(metavar="ID", help="an alert's id")]
+AlertId = Annotated[str, typer.Argument(metavar="ID", help="an alert's id, or its campaign's")]
 COLUMNS = {
     "alert": "alert_id",
     "rev": "revision",
@@ -35,6 +38,15 @@ COLUMNS = {
     "title": "title",
 }
 CLOSED = ("resolved", "suppressed")
+Folder = Annotated[Path | None, typer.Option("--in", metavar="DIR", help="a replay's directory; else the topics")]
+
+
+def _known(topics: Topics, folder: Path | None) -> dict[str, Alert]:
+    """The latest revision of each alert, of a replay or of the topics."""
+    if folder is None:
+        return views.alerts(topics.connection)
+    with of_run(folder):
+        return views.latest(read_run(folder).alerts)
 
 
 @alerts.command("list")
@@ -44,11 +56,12 @@ def list_(
     every: Annotated[bool, typer.Option("--all", help="resolved and suppressed ones too")] = False,
     severity: Annotated[Severity | None, typer.Option(help="only of this severity")] = None,
     tenant: Annotated[str | None, typer.Option(help="only of this tenant")] = None,
+    folder: Folder = None,
 ) -> None:
     """List the latest revision of each alert."""
     wanted = [
         row_of(alert)
-        for alert in views.alerts(topics.connection).values()
+        for alert in _known(topics, folder).values()
         if (every or alert.status not in CLOSED)
         and severity in (None, alert.severity)
         and tenant in (None, alert.entity.tenant)
@@ -62,7 +75,7 @@ def show(
     topics: Topics,
     alert_id: AlertId,
     dossier: Annotated[bool, typer.Option("--dossier", help="its campaign in full: Markdown, or JSON by -o")] = False,
-    folder: Annotated[Path | None, typer.Option("--in", help="a replay's directory, for --dossier")] = None,
+    folder: Folder = None,
     events: Annotated[list[str] | None, typer.Option(metavar="IN", help="the log, for --dossier's pathway")] = None,
     key_file: KeyFile = None,
 ) -> None:
@@ -77,7 +90,8 @@ def show(
             output=topics.output,
         )
         return
-    alert = views.find_alert(topics.connection, alert_id)
+    place = f"in {folder}" if folder is not None else f"on {topics.connection.topic('alerts')}"
+    alert = views.alert_named(alert_id, _known(topics, folder), place=place)
     if topics.form is Listing.human:
         write_page(alert)
     else:
@@ -115,7 +129,10 @@ def resolve(topics: Topics, alert_id: AlertId, by: By, reason: Reason) -> None:
     name, why = said(by, option="--by"), said(reason, option="--reason")
     found = views.find_alert(topics.connection, alert_id)
     if found.kind != "campaign":
-        raise InputError(f"alert {alert_id} is {found.kind}: only a campaign's case can be resolved")
+        raise InputError(
+            f"alert {alert_id} is {found.kind}: only a campaign's case can be resolved; what it tells of is over with "
+            "its hour, and `stillwatch alerts label` says what it was"
+        )
     record = Command(
         command="resolve", tenant=found.entity.tenant, alert_id=found.alert_id, by=name, reason=why, at=now_ms()
     )

@@ -7,6 +7,8 @@ Limits: secrets come from the environment or a file, and are never printed.
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
@@ -15,7 +17,8 @@ import typer
 from detector.cli.output import console
 from detector.config import Settings, parse
 from detector.hashing import DEVELOPMENT_KEY, KEY_BYTES
-from detector.records import ConfigError
+from detector.records import ConfigError, DetectorError
+from detector.runtime.printing import printable
 
 EXIT_GATE, EXIT_USAGE, EXIT_INPUT, EXIT_INFRASTRUCTURE = 1, 2, 3, 4
 EXIT_INTERRUPTED = 130  # as a shell reports a program that Ctrl-C ended
@@ -51,6 +54,20 @@ def fail(message: str, *, code: int) -> typer.Exit:
     """Print an error and build the exit to raise."""
     note(f"error: {message}", style="red")
     return typer.Exit(code)
+
+
+@contextmanager
+def of_run(folder: Path) -> Iterator[None]:
+    """Make a sentence and exit code 3 of what is wrong with a replay's directory."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # who read our output has enough
+    except OSError as wrong:
+        said = f"{wrong.filename or folder}: {wrong.strerror or wrong}; is {folder} a replay's directory?"
+        raise fail(printable(said), code=EXIT_INPUT) from wrong
+    except (DetectorError, UnicodeDecodeError) as wrong:
+        raise fail(printable(str(wrong)), code=EXIT_INPUT) from wrong
 
 
 def read_settings(config: Path | None, overrides: list[str]) -> Settings:

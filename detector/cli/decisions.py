@@ -1,22 +1,23 @@
 """`stillwatch decisions list|get|tail|simulate`: what holds, why, and what it would do."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 
-from detector.cli.common import read_key
+from detector.cli.common import EXIT_USAGE, fail, of_run, read_key
 from detector.cli.decisions_caps import caps
 from detector.cli.decisions_orders import add, approve, kill_switch, revoke
 from detector.cli.options import KeyFile
 from detector.cli.orders import TENANT, ScopeOption, Tenant, now_ms
 from detector.cli.output import Listing, Row
 from detector.cli.verbs import FromBeginning, Limit, Topics, printing, row_of
-from detector.records import decision_key, encode, format_time
+from detector.records import Decision, decision_key, encode, format_time
+from detector.runtime.explain import read_run
 from detector.runtime.kafka import views
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.reading import read_topic
-from detector.runtime.printing import json_text
 from detector.tuning.simulate import Reach, always, simulate
 from detector.vocabulary import Scope
 
@@ -73,7 +74,7 @@ def list_(
         typer.echo(f"the kill switch stands at {found.control.enforcement}: enforcers do not block", err=True)
     if found.unreadable:
         typer.echo(f"{found.unreadable} records are no decisions: somebody else writes this topic", err=True)
-    topics.rows(rows, COLUMNS, nothing="no decision holds")
+    topics.rows(rows, COLUMNS, nothing="no decision holds" + ("" if every else "; --all lists those that ended"))
 
 
 @decisions.command()
@@ -132,24 +133,45 @@ def simulate_(
     current: Annotated[
         bool, typer.Option("--current", help="the decisions that hold now, whatever the events' times")
     ] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--in", metavar="DIR", help="a replay's decisions; else those of the topics")
+    ] = None,
     top: Annotated[int, typer.Option(min=0, help="show so many decisions, those with most requests")] = 20,
     key_file: KeyFile = None,
 ) -> None:
     """Say what the logged decisions, shadow ones too, do to a log: requests contained by decision and by tier."""
     key, _ = read_key(key_file)
-    if current:
-        found = always(_board(topics.connection, shadow=True).in_force(now_ms()))
-    else:
-        found = [decision for decision, _ in views.history(topics.connection)]
-    result = simulate(found, inputs, key=key)
+    result = simulate(_held_against(topics, folder, current=current), inputs, key=key)
     tiers = [{"tier": name, **reach._asdict()} for name, reach in result.tiers.items()]
     keys = [{**_named(named), **reach._asdict()} for named, reach in _most(result.keys, top)]
+    total, more = result.total, len(result.keys) - len(keys)
     if topics.form in (Listing.json, Listing.jsonl):
-        said = {"total": result.total._asdict(), "tiers": tiers, "decisions": keys, "keys": len(result.keys)}
-        typer.echo(json_text(said, indent=topics.form is Listing.json))
-        return
-    topics.rows(tiers, {"tier": "tier", **REACHED}, nothing="no event")
-    topics.rows(keys, {"tenant": "tenant", "scope": "scope", "value": "value", **REACHED}, nothing="no decision")
+        topics.one({"total": total._asdict(), "tiers": tiers, "decisions": keys, "keys": len(result.keys)})
+    elif topics.form is Listing.csv:
+        named = {name: name for name in ("tier", "tenant", "scope", "value")}
+        topics.rows([*tiers, *keys], named | REACHED, nothing="")
+    else:
+        topics.rows(tiers, {"tier": "tier", **REACHED}, nothing="no event")
+        typer.echo()
+        if keys:
+            topics.rows(keys, {"tenant": "tenant", "scope": "scope", "value": "value", **REACHED}, nothing="")
+            typer.echo(f"and {more:,} more keys: --top\n" if more else "")
+        typer.echo(
+            f"{total.requests:,} requests, {total.contained:,} contained and {total.slowed:,} slowed by decisions "
+            f"under {len(result.keys):,} keys"
+        )
+
+
+def _held_against(topics: Topics, folder: Path | None, *, current: bool) -> list[Decision]:
+    """The decisions to simulate: of a replay, or of the topics; all of them at their times, or those of now at all."""
+    if folder is not None and current:
+        raise fail("--current asks the topics, --in a replay: give one of them", code=EXIT_USAGE)
+    if folder is not None:
+        with of_run(folder):
+            return list(read_run(folder).decisions)
+    if current:
+        return always(_board(topics.connection, shadow=True).in_force(now_ms()))
+    return [decision for decision, _ in views.history(topics.connection)]
 
 
 def _most(keys: dict[bytes, Reach], top: int) -> list[tuple[bytes, Reach]]:

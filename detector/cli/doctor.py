@@ -31,7 +31,7 @@ def doctor(
     form = chosen(output)
     if form is Listing.human:
         for line in lines:
-            console().print(_text(line))
+            console(wrap=False).print(_text(line))
     else:
         write_rows([line._asdict() for line in lines], COLUMNS, form, nothing="")
     if any(line.level == "fail" for line in lines):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from detector.cli.common import EXIT_INPUT, fail, read_key
+from detector.cli.common import EXIT_INPUT, EXIT_USAGE, fail, of_run, read_key
 from detector.cli.output import Listing
 from detector.hashing import key_digest
 from detector.operators import Label
@@ -67,12 +67,12 @@ def _with_traffic(case: CaseFile, inputs: list[str], *, key: bytes) -> CaseFile:
 
 
 def write_dossier(case: CaseFile, output: Listing | None) -> None:
-    """Write a dossier: Markdown, or JSON where it is asked for. Raises `DetectorError` for another form."""
+    """Write a dossier: Markdown, or JSON where it is asked for; another form ends the program with 2."""
     told = dossier(case)
     if output in (None, Listing.human):
         sys.stdout.write(markdown(told))
     elif output is Listing.csv:
-        raise DetectorError("a dossier is Markdown (-o human) or JSON (-o json)")
+        raise fail("a dossier is Markdown (-o human) or JSON (-o json)", code=EXIT_USAGE)
     else:
         sys.stdout.write(json_text(told, indent=output is Listing.json) + "\n")
 
@@ -88,11 +88,11 @@ def show_case(
 ) -> None:
     """Write the dossier of an alert: from a replay's directory, else from the topics that `connect` reaches."""
     key, _ = read_key(key_file)
+    if folder is not None:
+        with of_run(folder):
+            write_dossier(from_folder(alert_id, folder, events=events, key=key), output)
+        return
     try:
-        if folder is not None:
-            case = from_folder(alert_id, folder, events=events, key=key)
-        else:
-            case = from_topics(alert_id, connect(), events=events, key=key)
-        write_dossier(case, output)
+        write_dossier(from_topics(alert_id, connect(), events=events, key=key), output)
     except (DetectorError, OSError) as wrong:
         raise fail(printable(str(wrong)), code=EXIT_INPUT) from wrong

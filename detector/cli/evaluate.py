@@ -4,13 +4,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
 
-from detector.cli.common import EXIT_INPUT, duration_ms, fail, note, read_key
+from detector.cli.common import EXIT_INPUT, duration_ms, fail, note, of_run, read_key
 from detector.cli.options import Answer, KeyFile, Labels
-from detector.cli.output import Listing, console, write_one
+from detector.cli.output import Listing, console, write_one, write_rows
 from detector.pages.report import write_report
 from detector.records import SchemaError
 from detector.runtime.printing import printable
@@ -32,6 +30,8 @@ def evaluate(
     key_file: KeyFile = None,
 ) -> None:
     """Score a replay: leak, time to detect, member recall and precision, collateral, alert load."""
+    with of_run(folder):
+        (folder / "manifest.json").stat()
     key, _ = read_key(key_file)
     after_ms = duration_ms(approve_after, option="--approve-after") if approve_after else None
     try:
@@ -106,17 +106,21 @@ def _campaign(name: str, c: dict[str, Any]) -> str:
     )
 
 
-def _benign(populations: dict[str, Any]) -> Table:
-    table = Table(title="Benign populations", title_justify="left", box=SIMPLE)
-    table.add_column("population", no_wrap=True)
-    for name in ("accounts", "requests", "contained", "ppm", "95 %", "slowed", "acted on"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name, p in populations.items():
-        row = (p["accounts"], p["requests"], p["contained_requests"], p["collateral_ppm"])
-        last = (p["slowed_requests"], p["accounts_acted_on"])
-        shown = [_count(value) for value in row] + [_span(p["collateral_ppm_interval"])]
-        table.add_row(name, *shown, *(_count(value) for value in last))
-    return table
+def _benign(populations: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for each population, as it is shown."""
+    return [
+        {
+            "population": name,
+            "accounts": _count(p["accounts"]),
+            "requests": _count(p["requests"]),
+            "contained": _count(p["contained_requests"]),
+            "ppm": _count(p["collateral_ppm"]),
+            "95 %": _span(p["collateral_ppm_interval"]),
+            "slowed": _count(p["slowed_requests"]),
+            "acted on": _count(p["accounts_acted_on"]),
+        }
+        for name, p in populations.items()
+    ]
 
 
 def print_scores(scores: dict[str, Any], *, console: Console) -> None:
@@ -129,7 +133,10 @@ def print_scores(scores: dict[str, Any], *, console: Console) -> None:
     )
     for name, campaign in scores["campaigns"].items():
         console.print(_campaign(name, campaign), markup=False)
-    console.print(_benign({**benign["populations"], "all benign": benign}))
+    rows = _benign({**benign["populations"], "all benign": benign})
+    console.print("\nBenign populations")
+    write_rows(rows, {heading: heading for heading in rows[0]}, Listing.human, nothing="")
+    console.print()
     per_days = benign["accounts_acted_on_per_million_account_days"]
     console.print(
         f"Collateral: {_count(benign['collateral_ppm'])} benign requests per million contained "

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from detector.cli.common import EXIT_INPUT, EXIT_USAGE, fail, note, read_key
+from detector.cli.common import EXIT_USAGE, fail, note, of_run, read_key
 from detector.cli.options import Answer, KeyFile
 from detector.cli.output import Listing, console, write_one
 from detector.hashing import key_digest
-from detector.records import DetectorError, SchemaError, parse_time
+from detector.records import SchemaError, parse_time
 from detector.runtime.explain import as_of, explain_account, explain_alert, explain_event, read_run
 from detector.runtime.printing import printable
 
@@ -37,7 +37,7 @@ def explain(
     except SchemaError as wrong:
         raise fail(f"--at: {wrong}", code=EXIT_USAGE) from wrong
     key, _ = read_key(key_file)
-    try:
+    with of_run(folder):
         run = read_run(folder)
         if run.hash_key != key_digest(key):
             note(
@@ -50,12 +50,6 @@ def explain(
             What.event: lambda: explain_event(run, name, key=key),
         }[what]()
         said = [printable(line) for line in lines]
-    except OSError as wrong:
-        raise fail(
-            f"{wrong.filename}: {wrong.strerror or wrong}; is {folder} a replay's directory?", code=EXIT_INPUT
-        ) from wrong
-    except DetectorError as wrong:
-        raise fail(printable(str(wrong)), code=EXIT_INPUT) from wrong
     if output is Listing.human:
         console(wrap=False).print("\n".join(said))
     else:

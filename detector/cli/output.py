@@ -1,6 +1,7 @@
 """How the verbs that list records print them: tables for people, JSON and CSV for programs."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -16,6 +17,7 @@ from detector.runtime.printing import csv_line, json_text, printable
 
 WIDTH_UNKNOWN = 200  # of a table that goes to a file
 GAP = 2  # blanks between columns
+NUMBER = re.compile(r"(?:-?[\d,]+(?:\.\d+)?|-)?")  # right-aligned; unknown ones too
 
 
 class Listing(StrEnum):
@@ -95,7 +97,10 @@ def _write_table(rows: list[list[str]], headings: list[str]) -> None:
     width = sum(max(map(cell_len, column)) + GAP for column in zip(headings, *rows, strict=True))
     out = console(width_min=width)
     if width - GAP <= out.width:
-        table = Table(*headings, box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+        table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+        for at, heading in enumerate(headings):
+            numbers = all(NUMBER.fullmatch(cells[at]) for cells in rows)
+            table.add_column(heading, justify="right" if numbers else "left")
         for cells in rows:
             table.add_row(*map(Text, cells))
         out.print(table)
@@ -114,6 +119,8 @@ def write_stream(rows: Iterable[Row], columns: Mapping[str, str], output: Listin
     """Write records as they come, each one at once."""
     if output is Listing.csv:
         sys.stdout.write(csv_line(columns))
+    elif output is Listing.human:
+        sys.stdout.write("  ".join(columns) + "\n")
     for row in rows:
         if output in (Listing.json, Listing.jsonl):
             sys.stdout.write(json_text(row) + "\n")
@@ -121,7 +128,7 @@ def write_stream(rows: Iterable[Row], columns: Mapping[str, str], output: Listin
             sys.stdout.write(csv_line(field_of(row, path) for path in columns.values()))
         else:
             cells = (field_of(row, path) for path in columns.values())
-            sys.stdout.write("  ".join(printable(str(cell)) for cell in cells if cell is not None) + "\n")
+            sys.stdout.write("  ".join("-" if cell is None else printable(str(cell)) for cell in cells) + "\n")
         sys.stdout.flush()
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from detector.cli.common import EXIT_INPUT, fail
+from detector.cli.common import EXIT_INPUT, fail, of_run
 from detector.cli.gates import check_gate, gate_of
 from detector.cli.options import Answer
 from detector.cli.output import Listing, console, write_one
@@ -17,20 +17,14 @@ from detector.pages.blocks import Table as Rows
 from detector.pages.compare import as_tree, compare_blocks, difference
 from detector.pages.report import write_report
 from detector.pages.run_files import RunFiles, read_files
-from detector.records import DetectorError
 from detector.runtime.printing import printable
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="a replay's directory")]
 
 
 def _read(folder: Path) -> RunFiles:
-    try:
+    with of_run(folder):
         return read_files(folder)
-    except OSError as wrong:
-        said = f"{wrong.filename}: {wrong.strerror or wrong}; is {folder} a replay's directory?"
-        raise fail(said, code=EXIT_INPUT) from wrong
-    except DetectorError as wrong:
-        raise fail(str(wrong), code=EXIT_INPUT) from wrong
 
 
 def report(

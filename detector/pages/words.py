@@ -6,6 +6,7 @@ Limits: English, and UTC.
 """
 
 from detector.records import format_time
+from detector.story import figure
 
 UNKNOWN = "\u2013"
 
@@ -25,9 +26,7 @@ def number(value: float | None) -> str:
     >>> number(0.31234), number(12345.6), number(3.0)
     ('0.312', '12,346', '3')
     """
-    if value is None:
-        return UNKNOWN
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return UNKNOWN if value is None else figure(value)
 
 
 def share(value: float | None) -> str:

@@ -10,7 +10,7 @@ events lie before it.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -23,6 +23,8 @@ from detector.runtime.lookup import Link, Seen
 from detector.signatures.registry import ACCOUNT_SIGNATURES, BY_ID
 from detector.tuning.scores import STRING_COLUMNS
 from detector.verdict import COUNTED
+
+Record = TypeVar("Record", Alert, Decision, Member)
 
 LINKS_SHOWN = 5
 _SIGNS = (("fires", 1), ("quiet", -1))
@@ -48,11 +50,6 @@ class Run(NamedTuple):
 
 def read_run(folder: Path) -> Run:
     """Read DIR's files. Raises `OSError` where one is missing and `SchemaError` where one is damaged."""
-
-    def lines(name: str) -> Iterator[bytes]:
-        with (folder / name).open("rb") as file:
-            yield from file
-
     raw_manifest = (folder / "manifest.json").read_bytes()
     try:
         manifest = orjson.loads(raw_manifest)
@@ -62,9 +59,9 @@ def read_run(folder: Path) -> Run:
     except (KeyError, TypeError, ValueError) as wrong:
         raise SchemaError(f"{folder / 'manifest.json'} is not a run's manifest: {wrong!r}; replay again") from wrong
     return Run(
-        alerts=[decode(raw, kind=Alert) for raw in lines("alerts.jsonl")],
-        decisions=[decode(raw, kind=Decision) for raw in lines("decisions.jsonl")],
-        members=[decode(raw, kind=Member) for raw in lines("members.jsonl")],
+        alerts=list(_records(folder / "alerts.jsonl", kind=Alert)),
+        decisions=list(_records(folder / "decisions.jsonl", kind=Decision)),
+        members=list(_records(folder / "members.jsonl", kind=Member)),
         inputs=inputs,
         form=manifest.get("format", AUTO),
         hash_key=hash_key,
@@ -72,6 +69,15 @@ def read_run(folder: Path) -> Run:
         threshold=threshold,
         scores=folder / scores_file.FILE,
     )
+
+
+def _records(path: Path, *, kind: type[Record]) -> Iterator[Record]:
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, 1):
+            try:
+                yield decode(raw, kind=kind)
+            except SchemaError as wrong:
+                raise SchemaError(f"{path} line {number}: {wrong}; replay again") from wrong
 
 
 def as_of(run: Run, at_ms: int | None) -> Run:

@@ -9,7 +9,7 @@ Limits: everything is held in memory.
 Source: the contract's life of a decision.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from detector.operators import AllowEntry, Control, overrides
@@ -70,14 +70,19 @@ def board(connection: Connection) -> Board:
     return board_of(read_topic(connection, "decisions"))
 
 
+def latest(revisions: Iterable[Alert]) -> dict[str, Alert]:
+    """The latest revision of every alert, by id, oldest detection first."""
+    held: dict[str, Alert] = {}
+    for alert in revisions:
+        if alert.alert_id not in held or held[alert.alert_id].revision <= alert.revision:
+            held[alert.alert_id] = alert
+    return dict(sorted(held.items(), key=lambda item: (item[1].detected_at, item[0])))
+
+
 def alerts(connection: Connection) -> dict[str, Alert]:
     """The latest revision of every alert that the topic still has, by id, oldest detection first."""
-    latest: dict[str, Alert] = {}
-    for record in read_topic(connection, "alerts"):
-        alert = alert_of(record)
-        if alert is not None and (alert.alert_id not in latest or latest[alert.alert_id].revision <= alert.revision):
-            latest[alert.alert_id] = alert
-    return dict(sorted(latest.items(), key=lambda item: (item[1].detected_at, item[0])))
+    read = map(alert_of, read_topic(connection, "alerts"))
+    return latest(alert for alert in read if alert is not None)
 
 
 def alert_of(record: Any) -> Alert | None:
@@ -98,12 +103,18 @@ def _read(value: bytes | None, kind: Any) -> Any:
         return None
 
 
-def find_alert(connection: Connection, alert_id: str) -> Alert:
-    """The latest revision of one alert. Raises `InputError` where the topic has none of that id."""
-    found = alerts(connection).get(alert_id)
+def alert_named(name: str, known: Mapping[str, Alert], *, place: str) -> Alert:
+    """An alert by its id, or a campaign's by the campaign's. Raises `InputError` where there is none at `place`."""
+    campaigns = (a for a in known.values() if a.kind == "campaign" and a.entity.value == name)
+    found = known.get(name) or next(campaigns, None)
     if found is None:
-        raise InputError(f"no alert {alert_id} on {connection.topic('alerts')}; `stillwatch alerts list` has them")
+        raise InputError(f"no alert {name} {place}; `stillwatch alerts list --all` has them")
     return found
+
+
+def find_alert(connection: Connection, name: str) -> Alert:
+    """The latest revision of one alert, by `alert_named`."""
+    return alert_named(name, alerts(connection), place=f"on {connection.topic('alerts')}")
 
 
 class Dossier(NamedTuple):
