@@ -38,7 +38,7 @@ ALIGN_EVERY_S: Final = 0.2
 FINISH_S: Final = 3.0
 TAIL_RECORDS: Final = 64
 STALLED_S: Final = 15.0
-LINGER_MS: Final = 50
+LINGER_MS: Final = 200
 
 
 class Clock(NamedTuple):

@@ -31,6 +31,9 @@ log = logging.getLogger("stillwatch.judge")
 
 WATCH_S: Final = 0.1
 SNAPSHOT_FAILURES_MAX: Final = 3
+# Small frames fold in less than a millisecond. Were each followed by a batch of encode's in the same process, an
+# operator's order would wait for as many of these as frames stand before it.
+TURN_S: Final = 0.02
 
 
 class JudgeRole:
@@ -130,11 +133,14 @@ class JudgeRole:
         if session is None:
             return
         session.sought = False
+        turn_s = time.monotonic()
         for record in batch.records:
             session.fold(record)
             if session.urgent:
                 await self._guarded(session)
-            await asyncio.sleep(0)  # the watch, other roles and probes get their turn
+            if time.monotonic() - turn_s > TURN_S:
+                await asyncio.sleep(0)  # the watch, other roles and probes get their turn
+                turn_s = time.monotonic()
         session.finish(batch, acknowledge)
         await self._guarded(session)
 

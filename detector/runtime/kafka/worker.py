@@ -42,6 +42,7 @@ from detector.runtime.kafka.judge_role import JudgeRole
 from detector.runtime.kafka.publishing import messages_of
 from detector.runtime.kafka.status import Process, Role
 from detector.runtime.kafka.topics import begin_at_end
+from detector.runtime.kafka.warming import warm_beside
 from detector.runtime.logs import name_of
 
 log = logging.getLogger("stillwatch.worker")
@@ -85,6 +86,7 @@ async def run(
     # a quarter of the time that encode takes.
     gc.freeze()
     gc.set_threshold(GARBAGE_OBJECTS)
+    warm_beside()
     stopping, told, stopped = asyncio.Event(), threading.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
