@@ -112,8 +112,9 @@ def account_fields(events: pa.Table) -> tuple[Fields, list[str]]:
         mean = np.bincount(who, held, minlength=size) / count
         square = np.bincount(who, held * held, minlength=size) / count
         absent = np.bincount(who, np.isnan(column.values), minlength=size) / count
-        out[f"mean {name}"] = Column(mean)
-        out[f"spread {name}"] = Column(np.round(np.sqrt(np.maximum(square - mean * mean, 0)), 5))  # not rounding errors
+        # A mean of equal values ends in rounding errors, which go by the number of requests and are no trait.
+        out[f"mean {name}"] = Column(np.round(mean, 9))
+        out[f"spread {name}"] = Column(np.round(np.sqrt(np.maximum(square - mean * mean, 0)), 5))
         out[f"absent {name}"] = Column(absent)
     for name in ("prompt_fp", "template_fp", "client_ip", "conversation_id", "system_prompt_fp"):
         pairs = events.select(["account_id", name]).group_by("account_id").aggregate([(name, "count_distinct")])
