@@ -309,7 +309,7 @@ def found(
         programs=[int(x) for x in programs[enough]],
         single_turn=bool(p[P.TURN_KNOWN] > 0 and p[P.SINGLE] >= VETO_SHARE * p[P.TURN_KNOWN]),
         no_tools=bool(p[P.TOOLS_KNOWN] > 0 and p[P.TOOLS] <= (1 - VETO_SHARE) * p[P.TOOLS_KNOWN]),
-        profile=profiles.learn(tails, ranks) if profiled else [],
+        profile=profiles.learn(tails, accounts, rows, ranks) if profiled else [],
         no_system=profiled and profiles.bare(accounts, rows),
         requests=int(p[P.REQUESTS]),
         output_tokens=int(p[P.OUTPUT]),

@@ -63,7 +63,7 @@ def judge(view: LinkView) -> Answer:
     return Answer(log_odds.round(6), facts)
 
 
-LOG_ODDS_MAX = 4.5
+LOG_ODDS_MAX = 4.4
 SIGNATURE = Signature(
     id="c3_work_queue",
     title="Items dealt out once, evenly over the accounts",

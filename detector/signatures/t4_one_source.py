@@ -8,7 +8,8 @@ Limits: client programs, and texts that members met by chance, as accounts with 
 set; twelve organisations, each with two requests. The share between accounts
 accuses by its upper bound; a tenth of the members is set aside.
 Source: published harvest and human prompt sets: SD of log length 1.0 within one person and 1.6 over many people, so
-0.61 of the variance lies between people (1 - 1 / 1.6^2). Of NNN client programs in WWW innocent worlds none has weight.
+0.61 of the variance lies between people (1 - 1 / 1.6^2). Of 630 client programs in nine innocent worlds one has a sixth
+of the weight, and none more.
 """
 
 import numpy as np

@@ -321,7 +321,7 @@ LOCK: dict[str, tuple[int, str]] = {
     "p1_shared_payment": (2, "54c5197c3ed97b7f"),
     "p2_alike_registrations": (1, "a73cc5cba277aa88"),
     "c1_shared_template": (3, "235c38a4edd9fdff"),
-    "c3_work_queue": (4, "b497a08e5a44d66c"),
+    "c3_work_queue": (4, "1b8ba8022a94c021"),
     "c9_outputs_return": (2, "dfdad480cafc9598"),
     "c10_short_lived": (4, "78a5097e04e5dedc"),
     "i1_shared_indicator": (1, "830127dec914bbfc"),

@@ -1,6 +1,7 @@
 """The reference of innocents, ranks against it, and what a core's profile makes of them."""
 
 import numpy as np
+import numpy.typing as npt
 
 from detector import profiles
 from detector.accounts import A, AccountTable
@@ -77,11 +78,40 @@ def test_a_reference_lasts_until_it_is_due() -> None:
     assert not np.array_equal(tails.points, before)
 
 
+def learnt(tails: Tails, table: AccountTable, core: npt.NDArray[np.int64]) -> list[list[int]]:
+    return profiles.learn(tails, table, core, tails.rank(table, core)[0])
+
+
 def test_a_profile_tells_the_core_from_the_rest() -> None:
     table, tails = crowd(), Tails()
     tails.refresh(table, now_ms=REFRESH_MS)
     rows = np.arange(ORDINARY + ODD)
-    profile = profiles.learn(tails, tails.rank(table, rows[ORDINARY : ORDINARY + 6])[0])
+    profile = learnt(tails, table, rows[ORDINARY : ORDINARY + 6])
     fits = profiles.fits(profile, tails, table, rows)
     assert fits[ORDINARY:].all()
     assert fits[:ORDINARY].sum() <= ORDINARY // 20, "of a pool three in four are of the core: one in twenty is wrong"
+
+
+def test_an_aged_account_must_resemble_a_young_core_more_than_a_young_one() -> None:
+    table, tails = crowd(), Tails()
+    day_ms = 86_400_000
+    table.stats[:, A.LAST] = 30 * day_ms
+    table.stats[ORDINARY:, A.CREATED] = 28 * day_ms
+    tails.refresh(table, now_ms=REFRESH_MS)
+    rows = np.arange(ORDINARY, ORDINARY + ODD)
+    profile = learnt(tails, table, rows)
+    young, aged, undated = profile[-1]
+    assert young > 0 > aged
+    assert undated == 0
+    mean = profiles.MEMBER - aged // 2  # what they do is enough for a young account and not for an aged one
+    profile[: profiles.COUNT] = [[2 * mean // profiles.COUNT] * profiles.BINS] * profiles.COUNT
+    assert profiles.fits(profile, tails, table, rows).all()
+    table.stats[rows, A.CREATED] = 1
+    assert not profiles.fits(profile, tails, table, rows).any()
+
+
+def test_ages_say_nothing_where_they_are_unknown() -> None:
+    table, tails = crowd(), Tails()
+    table.stats[:, A.CREATED] = -1
+    tails.refresh(table, now_ms=REFRESH_MS)
+    assert learnt(tails, table, np.arange(ORDINARY, ORDINARY + ODD))[-1] == [0, 0, 0]
