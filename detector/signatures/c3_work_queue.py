@@ -4,10 +4,11 @@ Purpose: how work is dealt out. A dispatcher gives each account about the same r
 and each item once; customers of one program differ by orders of magnitude.
 Misses: skewed dispatch, repeated items, accounts of very different plans.
 Confuses: a sharded job of one payer (which one organisation pays for).
-Limits: the spread of members' daily rates with counting noise removed, bounded from
-above by the error of both; items by the lower bound of their distinct count. Needs
-twelve members with four sessions each over three hours or more, and prompt fingerprints.
-Source: measured customer rates span a factor of 40 between median and ninth decile.
+Limits: the spread of members' loads after their first hour with the noise of runs removed,
+bounded from above by the error of both, a twentieth set aside; items by the lower bound of
+their distinct count. Needs twelve members seen for three hours, and prompt fingerprints.
+Source: measured customer rates span a factor of 40 between median and ninth decile. Of 8,805
+looks at texts of innocents (two worlds, at eight to seventy hours) one in a thousand comes to `FULL_SD`.
 """
 
 import numpy as np
@@ -15,15 +16,15 @@ import numpy as np
 from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, ramp
 
 MEMBERS_MIN = 12.0
-# exp(0.7): two thirds of the members within a factor of two of each other.
-EVEN_SD = 0.7
+EVEN_SD = 0.85
 UNEVEN_SD = 1.1
-FULL_SD = 0.5
+# exp(0.7): two thirds of the members within a factor of two of each other.
+FULL_SD = 0.7
 DISTINCT_SHARE_MIN = 0.85
 DISTINCT_SHARE_MARGIN = 0.15
 UNEVEN_AGAINST = 2.0
-SIGMAS = 2.0
-LOG_ODDS_MAX = 3.5
+SIGMAS = 3.0
+LOG_ODDS_MAX = 5.0
 
 
 def judge(view: LinkView) -> Answer:
@@ -47,7 +48,7 @@ def judge(view: LinkView) -> Answer:
         "distinct_item_share": FactColumn(
             np.minimum(distinct, 1.0), "share", DISTINCT_SHARE_MIN, lower=np.minimum(distinct_lower, 1.0)
         ),
-        "members_paced": FactColumn(view.rate_members, "accounts", MEMBERS_MIN),
+        "members_compared": FactColumn(view.rate_members, "accounts", MEMBERS_MIN),
     }
     return Answer(log_odds.round(6), facts)
 
@@ -60,7 +61,7 @@ SIGNATURE = Signature(
     needs=("prompt_fp",),
     needs_any=("template_fp", "anchor_fps", "run_fps", "system_prompt_fp"),
     maturity="enforce",
-    version=3,
+    version=4,
     cross_account=True,
     judge=judge,
     log_odds_max=LOG_ODDS_MAX,

@@ -110,8 +110,8 @@ class LinkView(NamedTuple):
     mail_error: F64  # its standard error
     program_share: F64  # of the units: behind the commonest known program
     purity: F64  # mean share of a member's requests, or of its openings, whose user text a pool shares
-    rate_members: F64
-    rate_log_sd: F64  # of ln(requests per day), counting noise removed
+    rate_members: F64  # accounts whose loads were compared, the twentieth furthest out aside
+    rate_log_sd: F64  # of ln(requests per day), that of a log-normal load of the same CV, counting noise removed
     run_gaps: F64  # gaps within runs, at most fifty of one member
     run_log_sd: F64  # of ln(gap) within runs about each member's own mean, NaN where no member has two
     rate_noise: F64  # the variance that was removed as counting noise

@@ -72,7 +72,7 @@ def test_abstains_where_rates_are_unknown() -> None:
 
 def test_rates_known_too_badly_to_differ_are_not_even() -> None:
     # Few sessions each: the noise explains all of the spread, whatever the rates.
-    noisy = {"rate_log_sd": 0.0, "rate_noise": 0.5, "rate_members": 2 * MEMBERS_MIN}
+    noisy = {"rate_log_sd": 0.0, "rate_noise": 0.8, "rate_members": 2 * MEMBERS_MIN}
     assert judge(SIGNATURE, **QUEUE | noisy) < LOG_ODDS_MAX
     assert judge(SIGNATURE, **QUEUE | noisy | {"rate_members": MEMBERS_MIN}) < LOG_ODDS_MAX / 4
     assert judge(SIGNATURE, **QUEUE | noisy | {"rate_noise": 0.01}) == LOG_ODDS_MAX
