@@ -376,9 +376,6 @@ def review(campaign: Campaign, rows: I64, accounts: AccountTable, tails: Tails, 
     stats[joined, A.CAMPAIGN] = campaign.number
     stats[joined, A.RENEW_MS] = NOT_DUE
     enter(campaign, joined, accounts, now_ms=now_ms)
-    if joined.size:
-        members = accounts.index.find(np.array(list(campaign.members), np.uint64))
-        campaign.profile = profiles.renewed(campaign.profile, tails, accounts, members[members >= 0])
     return joined
 
 

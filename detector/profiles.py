@@ -2,8 +2,7 @@
 
 Purpose: the second stage of membership. A pool of one client program holds innocents too, so
 carrying its link makes nobody a member: an account must also behave as the core does.
-The core are the sampled accounts that show at least half of the habits that accuse the pool; as
-members join they are the core.
+The core are the sampled accounts that show at least half of the habits that accuse the pool.
 Invariants: a profile is integers, learnt from the core's ranks and the reference's; an account
 is weighed by the ratio of both, each statistic capped, and the sum halved, because the
 statistics go together.
@@ -28,8 +27,6 @@ CAP = 2 * UNIT  # no statistic says more than e^2 either way
 MEMBER = 3 * UNIT
 PRIOR = 4.0  # so many accounts of the reference are mixed into the core, so that a rare bin is not an impossible one
 VETO_SHARE = 0.9
-# Members fewer than three times `PRIOR` would be mostly prior.
-RENEWED_MIN = 12
 
 
 def learn(tails: Tails, ranks: I64) -> list[list[int]]:
@@ -62,12 +59,6 @@ def core_of(tails: Tails, accounts: AccountTable, rows: I64, evidence: tuple[Evi
     ranks, judged = tails.rank(accounts, rows)
     core = judged & (2 * np.bitwise_count(accounts.stats[rows, A.FIRED] & bits) >= bits.bit_count())
     return rows[core], ranks[core]
-
-
-def renewed(profile: list[list[int]], tails: Tails, accounts: AccountTable, rows: I64) -> list[list[int]]:
-    """Learn a profile anew from a campaign's members; as it was while few of them can be ranked."""
-    ranks, judged = tails.rank(accounts, rows)
-    return learn(tails, ranks[judged]) if judged.sum() >= RENEWED_MIN else profile
 
 
 def bare(accounts: AccountTable, rows: I64) -> bool:
