@@ -168,7 +168,7 @@ class Cases:
         life.awake(home)
         if not accused.kin:
             for other in homes:
-                if other != home.number and other in self.campaigns and not self.campaigns[other].closed:
+                if other in self.campaigns and other != home.number and not self.campaigns[other].closed:
                     home = self._merge(home, self.campaigns[other], end_ms)
             if home.profile and not alike and kind in BINDING_KINDS:
                 campaigns.bind_by_text(home, self.links)

@@ -2,11 +2,11 @@
 
 Purpose: pools that share no text. What one source deals to many accounts has the same mix in
 every account: of the variance of a prompt's length, what lies *between* accounts is what chance
-leaves. People differ: each has tasks of his own. And a queue works its accounts evenly.
+leaves. People differ: each has tasks of his own. And a queue loads its accounts evenly.
 Invariants: of each organisation the first sampled account speaks, with at most `REQUESTS_MAX`
-requests; those members are set aside that lie furthest out, of lengths a tenth, of rates a fifth,
-because a pool of one client program holds innocents too. Sums follow the sample's order.
-Limits: members with two requests; for what is taken, `MATURE_REQUESTS`.
+requests, of loads every account; those members are set aside that lie furthest out, of lengths a
+tenth, of loads a twentieth, because a pool of one client program holds innocents too. Sums follow the sample's order.
+Limits: members with two requests; for what is taken, `MATURE_REQUESTS`; for loads, three hours.
 Source: intraclass correlation from a one-way analysis of variance (Fisher 1925); trimming
 after Tukey (1962).
 """
@@ -17,7 +17,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from detector.accounts import A, AccountTable
+from detector.accounts import HOUR_MS, A, AccountTable
 from detector.index import find
 from detector.link_columns import POOL_K
 from detector.links import LinkTable
@@ -30,27 +30,26 @@ F64 = npt.NDArray[np.float64]
 
 REQUESTS_MAX = 50.0
 TRIMMED = 0.1
-# What is left of a normal distribution without the fifth furthest out has 0.438 of its variance.
-RATES_TRIMMED, RATES_VARIANCE = 0.2, 0.438
+# What is left of a normal distribution without the twentieth furthest out has 0.759 of its variance.
+LOADS_TRIMMED, LOADS_VARIANCE = 0.05, 0.759
 DAY_MS = 86_400_000
-SPAN_MIN_MS = 3 * 3_600_000
-# Below four sessions 1/sessions overstates the noise of a rate (who had none is not among the members), and what
-# is left after taking it off looks even whoever they are.
-PACED_SESSIONS_MIN = 4
+# The first hour is why an account is seen and says nothing of its load; whoever is silent for a day has ended.
+LOAD_SPAN_MIN_MS = 2 * HOUR_MS
 SIGMAS = 2.0
 TAKEN_SHARE = 0.25  # of innocents with as many requests take as much output to their input
 
-(_ORG, _REQUESTS, _LOG_IN, _LOG_IN_SQ, _LOG_OUT, _SYSTEM, _SHARED, _SESSIONS, _FIRST, _LAST) = (
+(_ORG, _REQUESTS, _LOG_IN, _LOG_IN_SQ, _LOG_OUT, _SYSTEM, _SHARED, _SESSIONS, _FIRST, _LAST, _FIRST_HOUR_COUNT) = (
     int(a)
     for a in (
         A.ORG, A.REQUESTS, A.LOG_IN, A.LOG_IN_SQ, A.LOG_OUT, A.SYSTEM, A.SHARED, A.SESSIONS, A.FIRST, A.LAST,
+        A.FIRST_HOUR_COUNT,
     )
 )  # fmt: skip
-(
-    _UNITS, _SHARED_SUM, _BARE, _TAKING, _TAKING_KNOWN, _COMPARED, _BETWEEN, _WITHIN, _SIZE, _PACED, _RATE_VARIANCE,
-    _RATE_NOISE,
-) = range(12)  # fmt: skip
-_COLUMNS = 12
+_UNITS, _SHARED_SUM, _BARE, _TAKING, _TAKING_KNOWN, _COMPARED, _BETWEEN, _WITHIN, _SIZE = range(9)
+_COLUMNS = 9
+# Columns of what `load` writes of an account.
+_SENT, _SPAN, _ALL, _RUNS = range(4)
+LOAD_COLUMNS = 4
 
 
 class Likeness(NamedTuple):
@@ -63,9 +62,6 @@ class Likeness(NamedTuple):
     bare_share: F64  # organisations that send no system prompt
     taking: F64  # organisations that take more output to their input than three of four innocents
     taking_known: F64
-    rate_members: F64  # accounts whose rates were compared, the fifth furthest out aside
-    rate_log_sd: F64  # of ln(requests per day), as if none had been set aside, counting noise removed
-    rate_noise: F64  # the variance that was removed as counting noise
 
 
 @kernel
@@ -101,48 +97,50 @@ def _variances(counts, means, variances, kept, out):  # type: ignore[no-untyped-
 
 
 @kernel
-def paced(s, now_ms):  # type: ignore[no-untyped-def]
-    """Say whether an account has worked for long enough and often enough to have a rate."""
-    return s[_SESSIONS] >= PACED_SESSIONS_MIN and now_ms - s[_FIRST] >= SPAN_MIN_MS
-
-
-@kernel
-def log_rate(s):  # type: ignore[no-untyped-def]
-    """The logarithm of an account's requests per day."""
-    return np.log((s[_REQUESTS] - 1) / max(s[_LAST] - s[_FIRST], SPAN_MIN_MS) * DAY_MS)
-
-
-@numba.njit(cache=True)
-def _evenness(rates, noises, out):  # type: ignore[no-untyped-def]
-    """Write how far rates lie apart without the fifth furthest from their median, made good for what that takes."""
-    keep = rates.size - np.int64(RATES_TRIMMED * rates.size)
-    if keep < 2:
-        return
-    kept = np.argsort(np.abs(rates - np.median(rates)), kind="mergesort")[:keep]
-    out[_PACED] = keep
-    out[_RATE_VARIANCE] = rates[kept].var() / RATES_VARIANCE
-    out[_RATE_NOISE] = noises[kept].mean()
+def load(s, now_ms, out):  # type: ignore[no-untyped-def]
+    """Write what an account has sent after its first hour, in how long; say whether that was long enough."""
+    out[_SENT] = s[_REQUESTS] - s[_FIRST_HOUR_COUNT]
+    out[_SPAN] = (min(now_ms, s[_LAST] + DAY_MS) - s[_FIRST] - HOUR_MS) / DAY_MS
+    out[_ALL] = s[_REQUESTS]
+    out[_RUNS] = s[_SESSIONS]
+    return out[_SPAN] * DAY_MS >= LOAD_SPAN_MIN_MS
 
 
 @numba.njit(cache=True)
-def _measure(pools, sizes, hashes, slot_keys, slot_rows, stats, limits, now_ms, out):  # type: ignore[no-untyped-def]
+def evenness(loads):  # type: ignore[no-untyped-def]
+    """How far rates lie apart: members compared, ln(1 + CV^2) without counting noise, and that noise.
+
+    `loads` (float64[n, LOAD_COLUMNS]) is what `load` wrote. Whoever sent little counts like everybody, so those who
+    work seldom are not left out; requests come in runs, so their noise is a run's length over the requests expected.
+    """
+    keep = loads.shape[0] - np.int64(LOADS_TRIMMED * loads.shape[0])
+    if keep < 3:
+        return keep, np.nan, np.nan
+    usual = np.median(loads[:, _SENT] / loads[:, _SPAN])
+    kept = loads[np.argsort(np.abs(loads[:, _SENT] - usual * loads[:, _SPAN]), kind="mergesort")[:keep]]
+    if kept[:, _SENT].sum() == 0.0:
+        return keep, np.nan, np.nan
+    expected = kept[:, _SENT].sum() / kept[:, _SPAN].sum() * kept[:, _SPAN]
+    whole = (expected**2).sum()
+    noise = kept[:, _ALL].sum() / kept[:, _RUNS].sum() * expected.sum() / whole
+    apart = ((kept[:, _SENT] - expected) ** 2).sum() / whole / LOADS_VARIANCE
+    return keep, np.log1p(max(apart - noise, 0.0)), noise
+
+
+@numba.njit(cache=True)
+def _measure(pools, sizes, hashes, slot_keys, slot_rows, stats, limits, out):  # type: ignore[no-untyped-def]
     """Fill `out` (float64[pools, _COLUMNS]); `limits` (int64[STRATA], 1/1024 octaves): output to input, by stratum."""
     seen = np.empty(2 * POOL_K, np.int64)
     counts, means, variances = np.empty(POOL_K), np.empty(POOL_K), np.empty(POOL_K)
-    rates, noises = np.empty(POOL_K), np.empty(POOL_K)
     for i in range(pools.size):
         o = out[i]
-        n = rated = 0
+        n = 0
         seen[:] = 0
         for k in range(np.int64(sizes[pools[i]])):
             row = find(slot_keys, slot_rows, hashes[pools[i], k])
             if row < 0:
                 continue
             s = stats[row]
-            if paced(s, now_ms):
-                # Requests come in sessions: their number, not the requests', says how well a rate is known.
-                rates[rated], noises[rated] = log_rate(s), 1.0 / s[_SESSIONS]
-                rated += 1
             if not first_of(s[_ORG], seen):
                 continue
             requests = np.float64(s[_REQUESTS])
@@ -158,7 +156,6 @@ def _measure(pools, sizes, hashes, slot_keys, slot_rows, stats, limits, now_ms, 
                 means[n] = s[_LOG_IN] / requests
                 variances[n] = max(s[_LOG_IN_SQ] - s[_LOG_IN] * means[n], 0.0) / (requests - 1.0)
                 n += 1
-        _evenness(rates[:rated], noises[:rated], o)
         keep = n - np.int64(TRIMMED * n)
         if keep < 3:
             continue
@@ -167,13 +164,13 @@ def _measure(pools, sizes, hashes, slot_keys, slot_rows, stats, limits, now_ms, 
         _variances(counts, means, variances, np.argsort(out_of_line, kind="mergesort")[:keep], o)
 
 
-def likeness(links: LinkTable, pools: I64, accounts: AccountTable, tails: Tails, *, now_ms: int) -> Likeness:
-    """Measure the given pools as of `now_ms` (event time)."""
+def likeness(links: LinkTable, pools: I64, accounts: AccountTable, tails: Tails) -> Likeness:
+    """Measure the given pools."""
     out = np.zeros((pools.size, _COLUMNS))
     column = links.large.columns
     _measure(
         pools, column.sizes, column.hashes, accounts.index.slot_keys, accounts.index.slot_rows, accounts.stats,
-        tails.taken_limits(share=TAKEN_SHARE), now_ms, out,
+        tails.taken_limits(share=TAKEN_SHARE), out,
     )  # fmt: skip
     units = np.where(out[:, _UNITS] > 0, out[:, _UNITS], np.nan)
     known = (out[:, _COMPARED] > 0) & (out[:, _WITHIN] > 0)
@@ -196,7 +193,4 @@ def likeness(links: LinkTable, pools: I64, accounts: AccountTable, tails: Tails,
         bare_share=out[:, _BARE] / units,
         taking=out[:, _TAKING],
         taking_known=out[:, _TAKING_KNOWN],
-        rate_members=out[:, _PACED],
-        rate_log_sd=np.sqrt(np.maximum(out[:, _RATE_VARIANCE] - out[:, _RATE_NOISE], 0.0)),
-        rate_noise=out[:, _RATE_NOISE],
     )

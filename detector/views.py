@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from detector.accounts import A, AccountTable
 from detector.index import find
-from detector.likeness import DAY_MS, likeness, log_rate, paced
+from detector.likeness import DAY_MS, LOAD_COLUMNS, evenness, likeness, load
 from detector.link_columns import KINDS, POOL_K, PROGRAM_KINDS, TEXT_KINDS, P
 from detector.links import LinkTable
 from detector.population import JUDGED_BIT, MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Population
@@ -36,9 +36,9 @@ _OCTAVE = 256.0
 LONG_SHARE = 0.1
 
 # Columns of the member summary that the kernel fills.
-(_MEMBERS, _UNITS, _PROGRAM, _PURITY, _PACED, _RATE, _RATE_SQ, _NOISE, _YOUNG, _AGED, _ALIVE, _GONE, _BORN, _COLLIDE,
- _PAYING, _PROGRAMMED, _RUN_GAPS, _RUN_SQ) = range(18)  # fmt: skip
-_SUMMARY = 18
+(_MEMBERS, _UNITS, _PROGRAM, _PURITY, _LOADED, _SPREAD, _NOISE, _YOUNG, _AGED, _ALIVE, _GONE, _BORN, _COLLIDE,
+ _PAYING, _PROGRAMMED, _RUN_GAPS, _RUN_SQ) = range(17)  # fmt: skip
+_SUMMARY = 17
 (_ORG, _CREATED, _FIRST, _LAST, _REQUESTS, _PROGRAM_OF, _FIRED, _SHARED, _SESSIONS, _PAYMENT) = (
     int(a) for a in (A.ORG, A.CREATED, A.FIRST, A.LAST, A.REQUESTS, A.PROGRAM, A.FIRED, A.SHARED, A.SESSIONS, A.PAYMENT)
 )
@@ -155,16 +155,9 @@ def _rows_of(hashes, pool, size, slot_keys, slot_rows, stats, t_keys, t_counts, 
 
 
 @kernel
-def _work(s, count, now_ms, out):  # type: ignore[no-untyped-def]
-    """Add what an account's requests say: how pure, at what rate, how steady."""
+def _work(s, count, out):  # type: ignore[no-untyped-def]
+    """Add what an account's requests say: how pure, how steady."""
     out[_PURITY] += _purity(s, count)
-    if paced(s, now_ms):
-        rate = log_rate(s)
-        out[_PACED] += 1
-        out[_RATE] += rate
-        out[_RATE_SQ] += rate * rate
-        # Requests come in sessions: their number, not the requests', says how well a rate is known.
-        out[_NOISE] += 1.0 / s[_SESSIONS]
     if s[_A_RUN_GAPS] >= 2:
         gaps = np.float64(s[_A_RUN_GAPS])
         weight = min(1.0, RUN_GAPS_MAX / gaps)
@@ -193,6 +186,7 @@ def _summarise(  # type: ignore[no-untyped-def]
     seen, times = np.empty(SEEN_SLOTS, np.int64), np.empty(SEEN_SLOTS, np.int64)
     programs, program_counts = np.empty(SEEN_SLOTS, np.int64), np.empty(SEEN_SLOTS, np.int64)
     templates, template_counts = np.empty(SEEN_SLOTS, np.int64), np.empty(SEEN_SLOTS, np.int64)
+    loads = np.empty((POOL_K, LOAD_COLUMNS))
     for i in range(pools.size):
         pool = pools[i]
         out = summary[i]
@@ -201,7 +195,7 @@ def _summarise(  # type: ignore[no-untyped-def]
         seen[:] = 0
         programs[:] = 0
         templates[:] = 0
-        units = best = agree = 0
+        units = best = agree = loaded = 0
         for k in range(size):
             row = rows[k]
             if row < 0:
@@ -209,7 +203,8 @@ def _summarise(  # type: ignore[no-untyped-def]
             s = stats[row]
             out[_MEMBERS] += 1
             _life(s, now_ms, out)
-            _work(s, np.float64(counts[pool, k]), now_ms, out)
+            _work(s, np.float64(counts[pool, k]), out)
+            loaded += load(s, now_ms, loads[loaded])
             if _count(s[_ORG], seen, times) > 1:
                 continue
             units += 1
@@ -231,6 +226,7 @@ def _summarise(  # type: ignore[no-untyped-def]
         out[_UNITS] = units
         out[_PROGRAM] = best
         out[_COLLIDE] = agree / max(units * (units - 1), 1)
+        out[_LOADED], out[_SPREAD], out[_NOISE] = evenness(loads[:loaded])
 
 
 def _firing(
@@ -255,28 +251,14 @@ def _firing(
     return firing
 
 
-def _usual(summary: F64) -> dict[str, F64]:
-    """Purity and rates of pools whose members a text binds: all of them count."""
-    rated = np.maximum(summary[:, _PACED], 1.0)
-    variance = summary[:, _RATE_SQ] / rated - (summary[:, _RATE] / rated) ** 2 - summary[:, _NOISE] / rated
-    return {
-        "purity": summary[:, _PURITY] / np.maximum(summary[:, _MEMBERS], 1.0),
-        "rate_members": summary[:, _PACED],
-        "rate_log_sd": np.sqrt(np.maximum(variance, 0.0)),
-        "rate_noise": summary[:, _NOISE] / rated,
-    }
-
-
-def _alike(
-    links: LinkTable, pools: I64, accounts: AccountTable, tails: Tails, *, usual: dict[str, F64], now_ms: int
-) -> dict[str, F64]:
-    """Measure the likeness of members where it is no text that makes them alike; `usual` has what holds elsewhere."""
+def _alike(links: LinkTable, pools: I64, accounts: AccountTable, tails: Tails, *, purity: F64) -> dict[str, F64]:
+    """Measure the likeness of members where it is no text that makes them alike."""
     kinds = links.pools[pools, P.KIND]
-    by_chance = np.isin(kinds, _TEXT_KINDS) & (usual["purity"] < CHANCE_PURITY_MAX)
+    by_chance = np.isin(kinds, _TEXT_KINDS) & (purity < CHANCE_PURITY_MAX)
     asked = np.flatnonzero(np.isin(kinds, _PROGRAM_KINDS) | by_chance)
-    columns = likeness(links, pools[asked], accounts, tails, now_ms=now_ms)._asdict()
+    columns = likeness(links, pools[asked], accounts, tails)._asdict()
     counts = {"compared", "taking", "taking_known"}
-    whole = {name: np.full(pools.size, 0.0 if name in counts else np.nan) for name in columns} | usual
+    whole = {name: np.full(pools.size, 0.0 if name in counts else np.nan) for name in columns}
     for name, column in columns.items():
         whole[name][asked] = column
     return whole
@@ -316,6 +298,7 @@ def link_view(
     crowd = bottom_k.estimate(sizes=column.sizes[pools], thetas=column.thetas[pools])
     orgs, subnets, payments, prompts = (hyperloglog.estimate(r[pools]) for r in links.sketches.values())
     units = np.maximum(summary[:, _UNITS], 1.0)
+    purity = summary[:, _PURITY] / np.maximum(summary[:, _MEMBERS], 1.0)
     # Leave the pool out here too; with nobody left the bound is 1, and youth says nothing.
     young_rest = np.maximum(population.aged - summary[:, _AGED] * crowd.value / units, 0.0)
     young_rest_young = np.clip(population.young - summary[:, _YOUNG] * crowd.value / units, 0.0, young_rest)
@@ -357,7 +340,11 @@ def link_view(
         tool_share=_share(p[:, P.TOOLS], p[:, P.TOOLS_KNOWN]),
         elicited_share=wilson_lower(p[:, P.ELICITED], p[:, P.ELICITATION_KNOWN]),
         output_log_mean=p[:, P.LOG_OUT] / np.maximum(p[:, P.REQUESTS], 1.0) / _OCTAVE,
-        **_alike(links, pools, accounts, tails, usual=_usual(summary), now_ms=now_ms),
+        purity=purity,
+        rate_members=summary[:, _LOADED],
+        rate_log_sd=np.sqrt(summary[:, _SPREAD]),
+        rate_noise=summary[:, _NOISE],
+        **_alike(links, pools, accounts, tails, purity=purity),
         template_collision=summary[:, _COLLIDE],
         watched=np.zeros(pools.size),  # whoever knows what is watched puts it in
         population=max(float(population.accounts.sum()), 1.0),

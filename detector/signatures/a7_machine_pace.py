@@ -39,7 +39,9 @@ def judge(view: LinkView) -> Answer:
     steady = np.interp(
         np.nan_to_num(upper, nan=USUAL_SD), [STEADY_SD, REGULAR_SD, USUAL_SD], [STEADY_ODDS, REGULAR_ODDS, 0.0]
     )
-    rates_lower = view.rate_log_sd * (1.0 - SIGMAS / np.sqrt(2.0 * np.maximum(view.rate_members, SIGMAS)))
+    spread = view.rate_log_sd**2
+    rates_error = SIGMAS * np.sqrt(2.0 / np.maximum(view.rate_members - 1.0, 1.0)) * (spread + view.rate_noise)
+    rates_lower = np.sqrt(np.maximum(spread - rates_error, 0.0))
     even = 1.0 - ramp(rates_lower, low=REGULAR_SD, high=UNEVEN_SD)
     human = HUMAN_AGAINST * ramp(lower, low=USUAL_SD, high=HUMAN_SD)
     facts = {
@@ -57,7 +59,7 @@ SIGNATURE = Signature(
     needs=(),
     needs_any=("template_fp", "anchor_fps", "run_fps", "system_prompt_fp"),
     maturity="enforce",
-    version=2,
+    version=3,
     cross_account=False,
     judge=judge,
     log_odds_max=STEADY_ODDS,

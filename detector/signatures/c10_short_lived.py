@@ -13,10 +13,10 @@ Source: reported turnover of about seven days' life at constant concurrency.
 import numpy as np
 
 from detector.signatures.contract import (
-    ALIKE_JOINT,
     BASE_RATE_MAX,
     BASE_RATE_MIN,
     F64,
+    OCCASION,
     Answer,
     FactColumn,
     LinkView,
@@ -52,13 +52,13 @@ def _youth(view: LinkView) -> F64:
     """Log-likelihood ratio of the young organisations, 0 where ages or the base rate are unknown.
 
     Of two kinds of campaign the likelier counts. Where only a part is young, who comes for one reason
-    counts as the strangers that `ALIKE_JOINT` leaves: a course or a fashion makes a middling excess too.
+    counts as the strangers that `OCCASION` leaves: a course or a fashion makes a middling excess too.
     """
     known = (view.age_known >= UNITS_MIN) & np.isfinite(view.young) & np.isfinite(view.young_base)
     k, n = np.where(known, view.young, 0.0), np.where(known, view.age_known, 0.0)
     p0 = np.clip(np.where(known, view.young_base, 1.0), BASE_RATE_MIN, BASE_RATE_MAX)
     fresh = _excess(k, n, p0=p0, p1=np.maximum(YOUNG_RATE, p0))
-    mixed = _excess(k, n, p0=p0, p1=_mixed_rate(p0)) / (1.0 + np.maximum(n - 1.0, 0.0) * ALIKE_JOINT)
+    mixed = _excess(k, n, p0=p0, p1=_mixed_rate(p0)) / (1.0 + np.maximum(n - 1.0, 0.0) * OCCASION)
     return np.where(known, np.clip(np.maximum(fresh, mixed), -SETTLED_AGAINST, YOUNG_MAX), 0.0)
 
 

@@ -1,14 +1,14 @@
 """C3: a work queue: no item twice, and an even load on every account.
 
 Purpose: how work is dealt out. A dispatcher gives each account about the same rate
-and each item once; customers of one program differ by orders of magnitude. Where all use
-one client program and keep a machine's pace besides, the queue is seen from both ends.
+and each item once; customers of one program differ by orders of magnitude.
 Misses: skewed dispatch, repeated items, accounts of very different plans.
 Confuses: a sharded job of one payer (which one organisation pays for).
-Limits: the spread of members' daily rates with counting noise removed, bounded from
-above by the error of both; items by the lower bound of their distinct count. Needs
-twelve members with four sessions each over three hours or more, and prompt fingerprints.
-Source: measured customer rates span a factor of 40 between median and ninth decile.
+Limits: the spread of members' loads after their first hour with the noise of runs removed,
+bounded from above by the error of both, a twentieth set aside; items by the lower bound of
+their distinct count. Needs twelve members seen for three hours, and prompt fingerprints.
+Source: measured customer rates span a factor of 40 between median and ninth decile. Of 8,805
+looks at texts of innocents (two worlds, at eight to seventy hours) one in a thousand comes to `FULL_SD`.
 """
 
 import numpy as np
@@ -16,21 +16,15 @@ import numpy as np
 from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, ramp
 
 MEMBERS_MIN = 12.0
-# exp(0.7): two thirds of the members within a factor of two of each other.
-EVEN_SD = 0.7
+EVEN_SD = 0.85
 UNEVEN_SD = 1.1
-FULL_SD = 0.5
+# exp(0.7): two thirds of the members within a factor of two of each other.
+FULL_SD = 0.7
 DISTINCT_SHARE_MIN = 0.85
 DISTINCT_SHARE_MARGIN = 0.15
 UNEVEN_AGAINST = 2.0
-SIGMAS = 2.0
-EVEN_ODDS = 3.5
-# sd of ln(gap) within runs at a CV of 0.8 and 1.25, as in A7.
-REGULAR_SD = 0.70
-USUAL_SD = 0.97
-GAPS_MIN = 60.0
-PROGRAM_SHARE_MIN = 0.5
-PROGRAM_SHARE_FULL = 0.9
+SIGMAS = 3.0
+LOG_ODDS_MAX = 5.0
 
 
 def judge(view: LinkView) -> Answer:
@@ -38,8 +32,8 @@ def judge(view: LinkView) -> Answer:
     # What was measured is spread and noise together: its error stays when the noise is taken off, even
     # where nothing is left. A variance of n values is known to 1 in sqrt(n / 2).
     spread = view.rate_log_sd**2
-    margin = SIGMAS * np.sqrt(2.0 / np.maximum(view.rate_members - 1.0, 1.0)) * (spread + view.rate_noise)
-    upper, lower = np.sqrt(spread + margin), np.sqrt(np.maximum(spread - margin, 0.0))
+    error = SIGMAS * np.sqrt(2.0 / np.maximum(view.rate_members - 1.0, 1.0)) * (spread + view.rate_noise)
+    upper, lower = np.sqrt(spread + error), np.sqrt(np.maximum(spread - error, 0.0))
     known = view.texts > 0
     distinct = np.divide(view.prompts, view.texts, out=np.full(view.texts.shape, np.nan), where=known)
     distinct_lower = np.divide(view.prompts_lower, view.texts, out=np.full(view.texts.shape, np.nan), where=known)
@@ -48,22 +42,17 @@ def judge(view: LinkView) -> Answer:
         distinct_lower, low=DISTINCT_SHARE_MIN - DISTINCT_SHARE_MARGIN, high=DISTINCT_SHARE_MIN
     )
     uneven = ramp(lower, low=EVEN_SD, high=UNEVEN_SD)
-    error = SIGMAS / np.sqrt(2.0 * np.maximum(view.run_gaps, 1.0))
-    paced = ramp(view.run_log_sd * (1.0 + error), low=USUAL_SD, high=REGULAR_SD) * (view.run_gaps >= GAPS_MIN)
-    paced = paced * ramp(view.program_share, low=PROGRAM_SHARE_MIN, high=PROGRAM_SHARE_FULL)
-    odds = EVEN_ODDS + (LOG_ODDS_MAX - EVEN_ODDS) * paced
-    log_odds = np.where(enough & (view.is_text | view.is_program), odds * even - UNEVEN_AGAINST * uneven, 0.0)
+    log_odds = np.where(enough & (view.is_text | view.is_program), LOG_ODDS_MAX * even - UNEVEN_AGAINST * uneven, 0.0)
     facts = {
         "rate_spread": FactColumn(view.rate_log_sd, "sd of ln(requests/day)", EVEN_SD, lower=lower, upper=upper),
         "distinct_item_share": FactColumn(
             np.minimum(distinct, 1.0), "share", DISTINCT_SHARE_MIN, lower=np.minimum(distinct_lower, 1.0)
         ),
-        "members_paced": FactColumn(view.rate_members, "accounts", MEMBERS_MIN),
+        "members_compared": FactColumn(view.rate_members, "accounts", MEMBERS_MIN),
     }
     return Answer(log_odds.round(6), facts)
 
 
-LOG_ODDS_MAX = 4.4
 SIGNATURE = Signature(
     id="c3_work_queue",
     title="Items dealt out once, evenly over the accounts",

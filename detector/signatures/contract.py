@@ -112,8 +112,8 @@ class LinkView(NamedTuple):
     mail_error: F64  # its standard error
     program_share: F64  # of the units: behind the commonest known program
     purity: F64  # mean share of a member's requests, or of its openings, whose user text a pool shares
-    rate_members: F64
-    rate_log_sd: F64  # of ln(requests per day), counting noise removed
+    rate_members: F64  # accounts whose loads were compared, the twentieth furthest out aside
+    rate_log_sd: F64  # of ln(requests per day), that of a log-normal load of the same CV, counting noise removed
     run_gaps: F64  # gaps within runs, at most fifty of one member
     run_log_sd: F64  # of ln(gap) within runs about each member's own mean, NaN where no member has two
     rate_noise: F64  # the variance that was removed as counting noise
@@ -152,6 +152,9 @@ UNITS_MIN = 6.0
 # A third of what tells accounts apart is their application: m customers of one count as 3 m / (m + 2) strangers,
 # never as more than three.
 ALIKE = 1 / 3
+# A crowd that one occasion brought (a course, a launch) is alike for that reason: an eighth of what tells such accounts
+# apart is the occasion, so they never count as more than eight strangers.
+OCCASION = 1 / 8
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):

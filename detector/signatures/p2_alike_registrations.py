@@ -14,18 +14,16 @@ Source: similar registrations and disposable mail are published indicators of co
 
 import numpy as np
 
-from detector.signatures.contract import Answer, FactColumn, LinkView, Signature
+from detector.signatures.contract import OCCASION, Answer, FactColumn, LinkView, Signature
 
 UNITS_MIN = 12.0
 SIGMAS = 3.0
-# A crowd that one occasion brought signs up alike for that reason: an eighth of what tells addresses apart is it.
-STRANGERS_MAX = 8.0
 LOG_ODDS_MAX = 2.5
 
 
 def judge(view: LinkView) -> Answer:
-    """Let the members' mean excess count for `STRANGERS_MAX` of them at most."""
-    strangers = view.mailed / (1.0 + np.maximum(view.mailed - 1.0, 0.0) / STRANGERS_MAX)
+    """Let the members' mean excess count for as many strangers as an occasion's crowd is."""
+    strangers = view.mailed / (1.0 + np.maximum(view.mailed - 1.0, 0.0) * OCCASION)
     judged = (view.is_text | view.is_program) & (view.mailed >= UNITS_MIN)
     lower = view.mail_alike - SIGMAS * view.mail_error
     weight = np.clip(strangers * np.nan_to_num(lower), 0.0, LOG_ODDS_MAX)

@@ -4,18 +4,12 @@ from typing import Any
 
 from detector.signatures.c3_work_queue import (
     DISTINCT_SHARE_MIN,
-    EVEN_ODDS,
     EVEN_SD,
     FULL_SD,
-    GAPS_MIN,
     LOG_ODDS_MAX,
     MEMBERS_MIN,
-    PROGRAM_SHARE_FULL,
-    PROGRAM_SHARE_MIN,
-    REGULAR_SD,
     SIGNATURE,
     UNEVEN_SD,
-    USUAL_SD,
 )
 from tests.signatures.builders import NAN, judge
 
@@ -29,28 +23,10 @@ QUEUE: dict[str, Any] = {
     "prompts": TEXTS,
     "prompts_lower": 0.95 * TEXTS,
 }
-PACED: dict[str, Any] = {"program_share": PROGRAM_SHARE_FULL, "run_gaps": 1e6, "run_log_sd": 0.9 * REGULAR_SD}
 
 
-def test_fires_on_a_dispatcher() -> None:
-    assert judge(SIGNATURE, **QUEUE) == EVEN_ODDS
-
-
-def test_fires_fully_where_one_program_works_at_a_machines_pace_too() -> None:
-    assert judge(SIGNATURE, **QUEUE | PACED) == LOG_ODDS_MAX
-    assert EVEN_ODDS < judge(SIGNATURE, **QUEUE | PACED | {"run_log_sd": (REGULAR_SD + USUAL_SD) / 2}) < LOG_ODDS_MAX
-    assert judge(SIGNATURE, **QUEUE | PACED | {"rate_log_sd": EVEN_SD}) == 0.0
-
-
-def test_pace_adds_nothing_to_a_published_pipeline_that_all_kinds_of_clients_run() -> None:
-    assert judge(SIGNATURE, **QUEUE | PACED | {"program_share": PROGRAM_SHARE_MIN}) == EVEN_ODDS
-    assert judge(SIGNATURE, **QUEUE | PACED | {"program_share": NAN}) == EVEN_ODDS
-
-
-def test_pace_adds_nothing_where_it_is_human_or_hardly_known() -> None:
-    assert judge(SIGNATURE, **QUEUE | PACED | {"run_log_sd": USUAL_SD}) == EVEN_ODDS
-    assert judge(SIGNATURE, **QUEUE | PACED | {"run_log_sd": NAN}) == EVEN_ODDS
-    assert judge(SIGNATURE, **QUEUE | PACED | {"run_gaps": GAPS_MIN - 1}) == EVEN_ODDS
+def test_fires_fully_on_a_dispatcher() -> None:
+    assert judge(SIGNATURE, **QUEUE) == LOG_ODDS_MAX
 
 
 def test_acquits_customers_whose_rates_differ_by_orders_of_magnitude() -> None:
@@ -96,10 +72,10 @@ def test_abstains_where_rates_are_unknown() -> None:
 
 def test_rates_known_too_badly_to_differ_are_not_even() -> None:
     # Few sessions each: the noise explains all of the spread, whatever the rates.
-    noisy = {"rate_log_sd": 0.0, "rate_noise": 0.5, "rate_members": 2 * MEMBERS_MIN}
-    assert judge(SIGNATURE, **QUEUE | noisy) < EVEN_ODDS
-    assert judge(SIGNATURE, **QUEUE | noisy | {"rate_members": MEMBERS_MIN}) < EVEN_ODDS / 4
-    assert judge(SIGNATURE, **QUEUE | noisy | {"rate_noise": 0.01}) == EVEN_ODDS
+    noisy = {"rate_log_sd": 0.0, "rate_noise": 0.8, "rate_members": 2 * MEMBERS_MIN}
+    assert judge(SIGNATURE, **QUEUE | noisy) < LOG_ODDS_MAX
+    assert judge(SIGNATURE, **QUEUE | noisy | {"rate_members": MEMBERS_MIN}) < LOG_ODDS_MAX / 4
+    assert judge(SIGNATURE, **QUEUE | noisy | {"rate_noise": 0.01}) == LOG_ODDS_MAX
 
 
 def test_abstains_without_prompt_fingerprints() -> None:

@@ -9,11 +9,13 @@ import numpy as np
 from detector import life
 from detector.accounts import A
 from detector.campaigns import Campaign
+from detector.discovery import Accused
 from detector.encode import encode
 from detector.judge import Judge
 from detector.link_columns import P
 from detector.records import Alert, Decision
 from detector.snapshot import restore, snapshot
+from detector.verdict import Judged
 from tests.laws.streams import HOUR_MS, KEY, MINUTE_MS, SETTINGS, START_MS, Event, batch_of, event
 
 ACCOUNTS = 16
@@ -230,6 +232,20 @@ def test_a_campaign_of_two_sets_that_share_nothing_falls_apart() -> None:
     assert set(np.unique(pools[:, P.CAMPAIGN]).tolist()) == {0, one.number, two.number}
     stats = run.judge.accounts.stats
     assert int((stats[:, A.CAMPAIGN] == two.number).sum()) == len(two.members)
+
+
+def test_a_pool_of_a_later_campaign_whose_accounts_act_with_an_older_one_makes_them_one() -> None:
+    run = begun()
+    other = harvest("g", at_ms=START_MS + ROUND_MS, seed=5, template_fp="t-other", sdk_name="sdk-g", max_tokens=777)
+    run.feed(other, harvest("h", at_ms=START_MS + ROUND_MS, seed=6))
+    one, two = run.campaigns
+    stats, pools = run.judge.accounts.stats, run.judge.links.pools
+    stats[np.flatnonzero(stats[:, A.CAMPAIGN] == two.number)[:-4], A.CAMPAIGN] = one.number
+    judged = Judged(two.verdict, two.evidence, families=3, cross_account=True, contains=True)
+    run.judge.cases.accuse(
+        Accused(int(np.flatnonzero(pools[:, P.CAMPAIGN] == two.number)[0]), judged), run.judge.discovered_ms
+    )
+    assert [c.id for c in run.campaigns] == [one.id]
 
 
 def test_a_campaign_of_one_program_stays_whole() -> None:

@@ -1,14 +1,16 @@
 """Likeness: what lies between the accounts of a pool, and what they share."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from detector import likeness
-from detector.accounts import A, AccountTable
+from detector.accounts import HOUR_MS, A, AccountTable
 from detector.config import TableSettings
 from detector.links import LinkTable
 from detector.tails import UNKNOWN, Tails
 
+F64 = npt.NDArray[np.float64]
 MEMBERS, REQUESTS = 40, 30
 NOW_MS = 10 * likeness.DAY_MS
 
@@ -31,7 +33,7 @@ def pool_of(*, between: float, strangers: int = 0, requests: int = REQUESTS) -> 
 
 
 def measure(links: LinkTable, table: AccountTable, tails: Tails | None = None) -> likeness.Likeness:
-    return likeness.likeness(links, np.array([1]), table, tails or Tails(), now_ms=NOW_MS)
+    return likeness.likeness(links, np.array([1]), table, tails or Tails())
 
 
 def test_one_source_leaves_nothing_between_accounts() -> None:
@@ -90,40 +92,57 @@ def test_what_is_taken_is_held_against_innocents_with_as_many_requests() -> None
     assert (Tails().taken_limits(share=0.25) == UNKNOWN).all()
 
 
-def work(table: AccountTable, *, between: float, strangers: int = 0) -> None:
-    """Let the members work in eighty sessions over four days, at rates whose logarithms have the spread `between`."""
-    rows = np.flatnonzero(table.stats[:, A.ORG])
-    rates = between * np.random.default_rng(9).standard_normal(rows.size)
-    rates[:strangers] -= 4.0
-    table.stats[rows, A.SESSIONS], table.stats[rows, A.REQUESTS] = 80, 1 + np.rint(400 * np.exp(rates))
-    table.stats[rows, A.FIRST], table.stats[rows, A.LAST] = NOW_MS - 4 * likeness.DAY_MS, NOW_MS
+def loads(*, spread: float, mean: float = 40.0, days: float = 4.0, run: int = 10, members: int = 400) -> F64:
+    """What `load` writes of accounts whose rates are log-normal and whose requests come in runs of equal length."""
+    rng = np.random.default_rng(9)
+    runs = rng.poisson(mean * days * np.exp(spread * rng.standard_normal(members)) / run)
+    sent = run * runs
+    return np.stack([sent, np.full(members, days), sent + 1.0, runs + 1.0], axis=1)
 
 
-def test_rates_lie_apart_as_they_do_with_nobody_set_aside() -> None:
-    links, table = pool_of(between=0.0)
-    work(table, between=1.0)
-    alike = measure(links, table)
-    assert alike.rate_members[0] == 0.8 * MEMBERS
-    assert alike.rate_log_sd[0] == pytest.approx(1.0, abs=0.3)
-    assert alike.rate_noise[0] == pytest.approx(1 / 80)
+def test_loads_lie_apart_as_their_rates_do_without_the_noise_of_runs() -> None:
+    members, even, noise = likeness.evenness(loads(spread=0.0))
+    assert members == 400 - int(likeness.LOADS_TRIMMED * 400)
+    assert even < 0.02
+    assert noise == pytest.approx(10 / 160, rel=0.1)
+    assert likeness.evenness(loads(spread=0.4))[1] == pytest.approx(0.16, abs=0.05)
+    assert likeness.evenness(loads(spread=1.2))[1] > 0.6
+
+
+def test_whoever_sends_little_counts_like_everybody() -> None:
+    # Over half a day most have sent nothing more; those who have are no evidence of an even queue.
+    assert likeness.evenness(loads(spread=1.0, mean=6.0, days=0.5))[1] > 0.5
 
 
 def test_an_even_queue_stays_even_with_a_few_strangers_in_the_pool() -> None:
-    links, table = pool_of(between=0.0)
-    work(table, between=0.2, strangers=5)
-    assert measure(links, table).rate_log_sd[0] < 0.4
-    work(table, between=0.2, strangers=20)
-    assert measure(links, table).rate_log_sd[0] > 1.0
+    queue = loads(spread=0.2)
+    queue[:15, 0] *= 40
+    assert likeness.evenness(queue)[1] < 0.1
+    queue[:100, 0] *= 40
+    assert likeness.evenness(queue)[1] > 1.0
 
 
-def test_newcomers_have_no_rate_yet() -> None:
-    links, table = pool_of(between=0.0)
-    work(table, between=0.2)
-    table.stats[:, A.SESSIONS] = likeness.PACED_SESSIONS_MIN - 1
-    assert measure(links, table).rate_members[0] == 0
-    work(table, between=0.2)
-    table.stats[:, A.FIRST] = NOW_MS - likeness.SPAN_MIN_MS + 1
-    assert measure(links, table).rate_members[0] == 0
+def test_nobody_and_silence_have_no_spread() -> None:
+    assert likeness.evenness(np.zeros((0, likeness.LOAD_COLUMNS)))[0] == 0
+    assert np.isnan(likeness.evenness(loads(spread=0.0, members=2))[1])
+    silent = loads(spread=0.0)
+    silent[:, 0] = 0
+    assert np.isnan(likeness.evenness(silent)[1])
+
+
+def test_a_load_is_what_was_sent_after_the_first_hour_until_a_day_of_silence() -> None:
+    stats, out = np.zeros(len(A), np.int64), np.empty(likeness.LOAD_COLUMNS)
+    stats[[A.REQUESTS, A.FIRST_HOUR_COUNT, A.SESSIONS]] = 30, 12, 3
+    stats[A.FIRST], stats[A.LAST] = NOW_MS - 2 * likeness.DAY_MS, NOW_MS - likeness.DAY_MS - HOUR_MS
+    for count in (likeness.load, likeness.load.py_func):
+        assert count(stats, NOW_MS, out)
+        assert out.tolist() == pytest.approx([18, 1 + 22 / 24, 30, 3])
+    stats[[A.FIRST, A.LAST]] = NOW_MS - 3 * HOUR_MS + 1
+    assert not likeness.load(stats, NOW_MS, out)
+
+
+def test_the_compiled_evenness_is_the_plain_one() -> None:
+    assert np.allclose(likeness.evenness(loads(spread=0.7)), likeness.evenness.py_func(loads(spread=0.7)))
 
 
 def test_the_compiled_measure_is_the_plain_one() -> None:
@@ -132,7 +151,7 @@ def test_the_compiled_measure_is_the_plain_one() -> None:
     column = links.large.columns
     given = (
         np.array([1]), column.sizes, column.hashes, table.index.slot_keys, table.index.slot_rows, table.stats,
-        Tails().taken_limits(share=0.25), NOW_MS,
+        Tails().taken_limits(share=0.25),
     )  # fmt: skip
     likeness._measure(*given, compiled)
     likeness._measure.py_func(*given, plain)
