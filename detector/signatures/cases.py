@@ -103,7 +103,7 @@ _QUEUE: Final[Row] = {
     "texts": 10_000, "prompts": 9_900, "prompts_lower": 9_500,
 }  # fmt: skip
 _WORKERS: Final[Row] = {
-    "run_gaps": 6_000, "run_log_sd": 0.3, "orgs_lower": 40, "rate_members": 40, "rate_log_sd": 0.3,
+    "run_gaps": 6_000, "run_log_sd": 0.3, "orgs_lower": 40, "rate_members": 40, "rate_log_sd": 0.3, "rate_noise": 0.05,
 }  # fmt: skip
 _FARM: Final[Row] = {"kind": "subnet", "orgs_lower": 40, "units": 40, "template_collision": 1.0}
 _CROWD: Final[Row] = {"orgs": 100, "orgs_lower": 80, "subnets": 4, "subnets_lower": 4, "subnets_upper": 4}
@@ -174,6 +174,11 @@ CASES: Final[dict[str, tuple[tuple[Role, str, Row], ...]]] = {
         ("innocent", "an author of crime fiction", {"refused": 12}),
         ("evasion", "variants spread over ordinary use", {"refused": 20}),
     ),
+    "a15_many_systems": (
+        ("attack", "a seat serves the products of many", {"requests": 120, "systems": 14}),
+        ("innocent", "a person with a client and a script", {"systems": 2}),
+        ("evasion", "the proxy puts one prompt of its own in front", {"systems": 1}),
+    ),
     "c1_shared_template": (
         ("attack", "one text fills a hundred organisations, through one program", _POOL),
         ("innocent", "a retrieval service of one organisation", {"orgs": 1, "orgs_lower": 1}),
@@ -228,6 +233,12 @@ CASES: Final[dict[str, tuple[tuple[Role, str, Row], ...]]] = {
         ("innocent", "a carrier's prefix with many texts", {"template_collision": 0.05}),
         ("innocent", "one firm behind one address", {"orgs_lower": 1}),
         ("evasion", "a proxy mixes unrelated customers in", {"template_collision": 0.06}),
+    ),
+    "n7_handed_afar": (
+        ("attack", "each seat has a network of its own", {"requests": 120, "echoed": 80, "handed": 50, "afar": 40}),
+        ("innocent", "one customer's organisations behind one gateway", {"afar": 0}),
+        ("innocent", "who continues only what is its own", {"handed": 0, "afar": 0}),
+        ("evasion", "one egress for all seats", {"afar": 1}),
     ),
     "p1_shared_payment": (
         ("attack", "eighty organisations behind one card", _CARD),
