@@ -4,9 +4,11 @@ A verb's module is loaded when the verb is called, here and nowhere else: `--ver
 `--help` need not wait for all engines, charts and clients.
 """
 
+import sys
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from io import TextIOWrapper
+from typing import Any, NamedTuple, TextIO
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -134,8 +136,19 @@ def options(
     """A streaming detector of model-distillation attacks on LLM APIs."""
 
 
+def speak(stream: TextIO) -> None:
+    """Let any character be written: what a terminal does not have becomes a question mark, files are UTF-8."""
+    if isinstance(stream, TextIOWrapper):
+        if stream.isatty():
+            stream.reconfigure(errors="replace")
+        else:
+            stream.reconfigure(encoding="utf-8")
+
+
 def main() -> None:
     """Run the command line."""
+    speak(sys.stdout)
+    speak(sys.stderr)
     app()
 
 

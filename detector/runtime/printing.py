@@ -51,10 +51,6 @@ def _escaped(character: str) -> str:
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
-# Some spreadsheets read the wide forms as the narrow ones.
-WIDE_STARTS: Final = ("\uff1d", "\uff0b", "\uff0d", "\uff20")
-
-
 def csv_cell(value: Any) -> Any:
     """Make one cell harmless: text that a spreadsheet would compute gets an apostrophe before it.
 
@@ -63,7 +59,7 @@ def csv_cell(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    return "'" + printable(value) if value.lstrip(" ").startswith(FORMULA_STARTS + WIDE_STARTS) else printable(value)
+    return "'" + printable(value) if value.lstrip(" ").startswith(FORMULA_STARTS) else printable(value)
 
 
 def csv_line(cells: Iterable[Any]) -> str:

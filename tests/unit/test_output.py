@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from detector.__main__ import speak
 from detector.cli.output import Listing, field_of, write_one, write_rows, write_stream
 from detector.runtime.printing import FORMULA_STARTS, WIDE_STARTS, csv_line, json_text, printable
 from tests import hostile_strings
@@ -88,3 +89,20 @@ def test_a_csv_cell_of_a_strangers_string_is_one_printable_cell_and_no_formula(n
     assert not cell.lstrip(" ").startswith(FORMULA_STARTS + WIDE_STARTS)
     assert not hostile_strings.unprintable(line)
     assert cell in (printable(text), "'" + printable(text))
+
+
+class Terminal(io.BytesIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_without_a_character_gets_a_question_mark_and_a_file_is_utf_8() -> None:
+    for raw, written in ((Terminal(), b"gr?n ?"), (io.BytesIO(), "grün █".encode())):
+        stream = io.TextIOWrapper(raw, encoding="ascii")
+        speak(stream)
+        stream.write("grün █")
+        stream.flush()
+        assert raw.getvalue() == written
+    speak(io.StringIO())  # a test's capture has no encoding
