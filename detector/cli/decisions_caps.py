@@ -134,5 +134,8 @@ def caps(
     with exits():
         policies = _policies(connection)
         standing = views.board_of(read_topic(connection, "decision-log")).in_force(at_ms)
-    rows = usage(standing, policies, otherwise=otherwise, traffic=_traffic(worker), at_ms=at_ms)
+    traffic = _traffic(worker)
+    if not traffic:
+        typer.echo(f"no judge answers at {worker}: limits stand as shares (--worker)", err=True)
+    rows = usage(standing, policies, otherwise=otherwise, traffic=traffic, at_ms=at_ms)
     write_rows(rows, COLUMNS, chosen(output), nothing="no cap")

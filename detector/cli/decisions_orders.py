@@ -42,6 +42,7 @@ def add(
     tenant: Tenant = TENANT,
 ) -> None:
     """Ask the judge for a decision of your own; it holds until its end."""
+    said(value, option="VALUE")
     asked: Any = {"command": "add", "tenant": tenant, "scope": scope, "value": value, "action": action}
     asked |= {"by": said(by, option="--by"), "reason": said(reason, option="--reason")}
     record = Command(**asked, expires_at=expiry_ms(for_, until), at=now_ms())

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import typer
 from aiohttp import web
@@ -28,6 +29,7 @@ REDIS_PASSWORD: str = "STILLWATCH_REDIS_PASSWORD"  # noqa: S105 - the name of a 
 WEBHOOK_TOKEN: str = "STILLWATCH_WEBHOOK_TOKEN"  # noqa: S105 - the name of a variable
 API_KEYS: str = "STILLWATCH_BOUNCER_KEYS"
 LITELLM_KEY: str = "STILLWATCH_LITELLM_KEY"
+PORT_MAX: int = 65_535
 
 LITELLM: str = """\
 # In the proxy's config.yaml; its environment needs this package (pip install --no-deps), and of others
@@ -61,6 +63,22 @@ def _client(
 ) -> DecisionClient:
     quiet()
     return DecisionClient(read_connection(config, bootstrap=bootstrap, prefix=prefix), failure_mode=mode)
+
+
+def _address(listen: str) -> tuple[str, int]:
+    """Host and port of --listen."""
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > PORT_MAX:
+        raise fail(f"--listen {listen!r}: expected HOST:PORT, such as 127.0.0.1:9471", code=EXIT_USAGE)
+    return host, int(port)
+
+
+def _web(url: str) -> str:
+    """A URL that can be asked over HTTP."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise fail(f"--url {url!r}: expected http://HOST[:PORT][/PATH] or https://...", code=EXIT_USAGE)
+    return url
 
 
 @contextmanager
@@ -101,7 +119,10 @@ def redis(
     """Keep a key for each decision in Redis, with its own end, and say each change on a channel."""
     if "@" in url:
         raise fail(f"--url holds an @: give the password in {REDIS_PASSWORD}", code=EXIT_USAGE)
-    copy = RedisCopy(url, password=os.environ.get(REDIS_PASSWORD, ""))
+    try:
+        copy = RedisCopy(url, password=os.environ.get(REDIS_PASSWORD, ""))
+    except ValueError as wrong:
+        raise fail(f"--url {url!r}: expected redis://HOST:PORT/DB or rediss://...", code=EXIT_USAGE) from wrong
     _push(_client(config, bootstrap, prefix), copy, name="Redis")
 
 
@@ -113,6 +134,8 @@ def file(
     prefix: Prefix = None,
 ) -> None:
     """Keep a file that holds every decision in force."""
+    if not path.parent.is_dir():
+        raise fail(f"{path}: there is no directory {path.parent}; make it first", code=EXIT_USAGE)
     _push(_client(config, bootstrap, prefix), FileCopy(path), name=str(path))
 
 
@@ -124,7 +147,7 @@ def webhook(
     prefix: Prefix = None,
 ) -> None:
     """Post each change, in order, until it is taken."""
-    copy = WebhookCopy(url, token=os.environ.get(WEBHOOK_TOKEN, ""))
+    copy = WebhookCopy(_web(url), token=os.environ.get(WEBHOOK_TOKEN, ""))
     _push(_client(config, bootstrap, prefix), copy, name="webhook")
 
 
@@ -184,7 +207,7 @@ def litellm(
     if not admin_key:
         raise fail(f"set {LITELLM_KEY} to the proxy's master key", code=EXIT_USAGE)
     try:
-        copy = LitellmCopy(url, admin_key=admin_key, journal=journal, tenant=tenant)
+        copy = LitellmCopy(_web(url), admin_key=admin_key, journal=journal, tenant=tenant)
         if release:
             typer.echo(f"given back: {copy.release()} keys")
             return
@@ -205,8 +228,9 @@ def ext_authz(
 ) -> None:
     """Answer Envoy's external authorization over gRPC."""
     client = _client(config, bootstrap, prefix, mode=failure_mode)
+    host, port = _address(listen)
     try:
-        server, port = make_server(client, address=listen)
+        server, port = make_server(client, address=f"{host}:{port}")
     except RuntimeError as wrong:
         raise fail(f"--listen {listen}: {wrong}", code=EXIT_INFRASTRUCTURE) from wrong
     with _until_told(client) as told:
@@ -217,12 +241,10 @@ def ext_authz(
 
 
 def _serve(client: DecisionClient, pusher: Pusher | None, app: web.Application, listen: str) -> None:
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit():
-        raise fail(f"--listen {listen!r}: expected HOST:PORT", code=EXIT_USAGE)
+    host, port = _address(listen)
 
     async def serve(told: threading.Event) -> None:
-        async with _listening(app, host, int(port)) as address:
+        async with _listening(app, host, port) as address:
             typer.echo(f"listening: {address}", err=True)
             await asyncio.to_thread(told.wait)
 

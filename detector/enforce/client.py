@@ -156,7 +156,11 @@ class DecisionClient:
                     self._away_s, wait_s = time.monotonic(), BACK_OFF_S[0]
                 if not self.error:
                     unforeseen = not isinstance(wrong, KafkaError | OSError | DetectorError)
-                    log.warning("decisions: the source is away: %s", type(wrong).__name__, exc_info=unforeseen)
+                    ours = isinstance(wrong, DetectorError)
+                    log.warning(
+                        "decisions: the source is away: %s (%s); trying again, what is held runs to its end",
+                        wrong if ours else type(wrong).__name__, self.connection.bootstrap, exc_info=unforeseen,
+                    )  # fmt: skip
                 self.error = f"{type(wrong).__name__}: {wrong}"
                 if isinstance(wrong, OffsetOutOfRangeError):
                     self._positions.clear()  # another log under the same name: its sequence numbers go on
