@@ -30,8 +30,8 @@ from tests.bench.runs import WORKERS, write_log
 
 NONE = at_most(0.0)
 DAY_MS = 86_400_000
-# An ordinary account brings some 94 events a day, its share of the twins' included; larger worlds are cut.
-EVENTS_PER_ACCOUNT_DAY = 80
+# An ordinary account brings 80 to 94 events a day, its share of the twins' included; what is too much is cut off.
+EVENTS_PER_ACCOUNT_DAY = 75
 NAMED_SHOWN = 3
 
 
@@ -53,10 +53,11 @@ def _first(world: World, events: int) -> Iterator[EventBatch]:
         events -= len(batch)
 
 
-def _said(alert: Alert, named: Counter[str]) -> list[str]:
-    """An alert in lines: what it weighs, whom it names, why."""
+def _said(alert: Alert, named: dict[str, Counter[str]]) -> list[str]:
+    """A campaign's alert in lines: what it weighs, whom it names, why."""
+    members = named.get(alert.campaign.id, Counter()) if alert.campaign else Counter[str]()
     weight = alert.verdict.log_odds if alert.verdict else 0.0
-    whom = ", ".join(f"{name} {count}" for name, count in named.most_common(NAMED_SHOWN))
+    whom = ", ".join(f"{name} {count}" for name, count in members.most_common(NAMED_SHOWN))
     why = [f"    {e.family} {e.signature} {e.log_odds:+.1f}: {facts_of(e)}" for e in alert.evidence if e.counted]
     return [f"  FALSE {alert.kind} {alert.severity} {alert.entity.value}, log-odds {weight:.1f}: {whom}", *why]
 
@@ -88,7 +89,7 @@ def judged(seed: int, events: int, part: str, fields: str, accounts: int) -> dic
         "campaigns": len(campaigns),
         "decisions": done.decisions,
         "contained": sum(contains(action) for action in done.strictest.values()),
-        "said": [text for a in campaigns for text in _said(a, named.get(a.campaign.id, Counter()))],
+        "said": [text for a in campaigns for text in _said(a, named)],
     }
 
 
