@@ -14,7 +14,7 @@ published pipelines' own logs: CV 0.15 to 0.33, or one steady pace for hours.
 
 import numpy as np
 
-from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, ramp
+from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, ramp, rate_bounds
 
 ORGS_MIN = 8.0
 GAPS_MIN = 60.0
@@ -39,10 +39,7 @@ def judge(view: LinkView) -> Answer:
     steady = np.interp(
         np.nan_to_num(upper, nan=USUAL_SD), [STEADY_SD, REGULAR_SD, USUAL_SD], [STEADY_ODDS, REGULAR_ODDS, 0.0]
     )
-    spread = view.rate_log_sd**2
-    rates_error = SIGMAS * np.sqrt(2.0 / np.maximum(view.rate_members - 1.0, 1.0)) * (spread + view.rate_noise)
-    rates_lower = np.sqrt(np.maximum(spread - rates_error, 0.0))
-    even = 1.0 - ramp(rates_lower, low=REGULAR_SD, high=UNEVEN_SD)
+    even = 1.0 - ramp(rate_bounds(view, sigmas=SIGMAS)[0], low=REGULAR_SD, high=UNEVEN_SD)
     human = HUMAN_AGAINST * ramp(lower, low=USUAL_SD, high=HUMAN_SD)
     facts = {
         "gap_spread": FactColumn(view.run_log_sd, "sd of ln(gap) in a run", USUAL_SD, lower=lower, upper=upper),

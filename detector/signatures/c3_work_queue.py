@@ -13,7 +13,7 @@ looks at texts of innocents (two worlds, at eight to seventy hours) one in a tho
 
 import numpy as np
 
-from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, ramp
+from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, ramp, rate_bounds
 
 MEMBERS_MIN = 12.0
 EVEN_SD = 0.85
@@ -29,11 +29,7 @@ LOG_ODDS_MAX = 5.0
 
 def judge(view: LinkView) -> Answer:
     """Accuse on the upper bound of the spread of rates; acquit on its lower bound."""
-    # What was measured is spread and noise together: its error stays when the noise is taken off, even
-    # where nothing is left. A variance of n values is known to 1 in sqrt(n / 2).
-    spread = view.rate_log_sd**2
-    error = SIGMAS * np.sqrt(2.0 / np.maximum(view.rate_members - 1.0, 1.0)) * (spread + view.rate_noise)
-    upper, lower = np.sqrt(spread + error), np.sqrt(np.maximum(spread - error, 0.0))
+    lower, upper = rate_bounds(view, sigmas=SIGMAS)
     known = view.texts > 0
     distinct = np.divide(view.prompts, view.texts, out=np.full(view.texts.shape, np.nan), where=known)
     distinct_lower = np.divide(view.prompts_lower, view.texts, out=np.full(view.texts.shape, np.nan), where=known)

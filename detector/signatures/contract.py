@@ -197,6 +197,17 @@ def ramp(x: F64, *, low: float, high: float) -> F64:
     return np.nan_to_num(np.clip((x - low) / (high - low), 0.0, 1.0), nan=0.0)
 
 
+def rate_bounds(view: LinkView, *, sigmas: float) -> tuple[F64, F64]:
+    """Bound how far members' rates lie apart, as the sd of their logarithm; NaN where it is unknown.
+
+    What was measured is spread and noise together: its error stays when the noise is taken off, even
+    where nothing is left. A variance of n values is known to 1 in sqrt(n / 2).
+    """
+    spread = view.rate_log_sd**2
+    error = sigmas * np.sqrt(2.0 / np.maximum(view.rate_members - 1.0, 1.0)) * (spread + view.rate_noise)
+    return np.sqrt(np.maximum(spread - error, 0.0)), np.sqrt(spread + error)
+
+
 @numba.njit(cache=True)
 def _wilson_lower(hits, trials, z, out):  # type: ignore[no-untyped-def]
     for i in range(out.size):
