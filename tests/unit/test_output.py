@@ -10,7 +10,7 @@ import pytest
 
 from detector.__main__ import speak
 from detector.cli.output import Listing, field_of, write_one, write_rows, write_stream
-from detector.runtime.printing import FORMULA_STARTS, WIDE_STARTS, csv_line, json_text, printable
+from detector.runtime.printing import FORMULA_STARTS, csv_line, json_text, printable
 from tests import hostile_strings
 
 HOSTILE = (
@@ -86,7 +86,7 @@ def test_a_csv_cell_of_a_strangers_string_is_one_printable_cell_and_no_formula(n
     line = csv_line([text, "next"])
     ((cell, after),) = csv.reader(io.StringIO(line, newline=""))
     assert after == "next"
-    assert not cell.lstrip(" ").startswith(FORMULA_STARTS + WIDE_STARTS)
+    assert not cell.lstrip(" ").startswith(FORMULA_STARTS)
     assert not hostile_strings.unprintable(line)
     assert cell in (printable(text), "'" + printable(text))
 
