@@ -27,8 +27,8 @@ LISTED = (
     "watermark_timestamp_seconds late_events_total event_processing_seconds rebalance_total signature_seconds "
     "signature_active signature_score state_keys state_bytes state_evictions_total checkpoint_age_seconds "
     "alerts_total alerts_open alert_time_to_detect_seconds decisions_total decisions_active decisions_vetoed_total "
-    "blast_radius_ratio blocked_tokens_ratio blast_radius_cap_hits_total decision_publish_seconds config_info build_info "
-    "fingerprint_key_info ready "
+    "blast_radius_ratio blocked_tokens_ratio blast_radius_cap_hits_total decision_publish_seconds config_info "
+    "build_info fingerprint_key_info ready "
 )
 
 
