@@ -21,13 +21,14 @@ from typer.testing import CliRunner
 from detector.__main__ import app
 from detector.hashing import DEVELOPMENT_KEY
 from detector.runtime.kafka.clients import last_record, make_reader, partitions_of, read_stretch
-from detector.runtime.kafka.connection import Connection
+from detector.runtime.kafka.connection import Connection, client_arguments
 from detector.runtime.kafka.produce import send_end
 from detector.runtime.kafka.publishing import Progress, read_progress
 from tests.conftest import ROOT
 
 SETTINGS = ("--set", 'mode="enforce"')
 READY = b"running: "
+MARKERS_S = 2.0
 
 
 def environment(*paths: Path) -> dict[str, str]:
@@ -189,9 +190,22 @@ async def records_of(connection: Connection, topic: str) -> AsyncIterator[Any]:
             place = TopicPartition(connection.topic(topic), number)
             reader.assign([place])
             first = (await reader.beginning_offsets([place]))[place]
-            stop = (await reader.end_offsets([place]))[place]
+            stop = await committed_end(connection, reader, place)
             async for record in read_stretch(reader, place, first=first, stop=stop):
                 yield record
+
+
+async def committed_end(connection: Connection, reader: AIOKafkaConsumer, place: TopicPartition) -> int:
+    """The end of what is committed: a commit is answered before its markers are in the log, so wait for them.
+
+    A transaction that a killed producer left open holds the end back; it is waited for no longer than `MARKERS_S`.
+    """
+    deadline = time.monotonic() + MARKERS_S
+    async with AIOKafkaConsumer(**client_arguments(connection), group_id=None) as uncommitted:
+        whole = (await uncommitted.end_offsets([place]))[place]
+    while (stop := (await reader.end_offsets([place]))[place]) < whole and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)
+    return int(stop)
 
 
 def read_topic(connection: Connection, topic: str) -> list[Any]:

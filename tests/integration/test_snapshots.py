@@ -18,7 +18,7 @@ from detector.hashing import DEVELOPMENT_KEY
 from detector.runtime.kafka import snapshots
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.generations import chunk_count
-from detector.runtime.kafka.publishing import SnapshotPlace, Stale, progress_message
+from detector.runtime.kafka.publishing import SnapshotPlace, Stale
 from detector.runtime.kafka.recovery import recover
 from detector.runtime.kafka.session import Place, Session
 from detector.runtime.kafka.tally import Tally
@@ -199,12 +199,10 @@ def test_a_topic_that_lacks_what_its_manifest_names_stops_the_successor_with_the
 ) -> None:
     connection = installation(TIGHT, partitions=1)
 
-    async def name(session: Session, manifest: snapshots.Manifest) -> None:
+    async def write(session: Session, manifest: snapshots.Manifest) -> SnapshotPlace:
         async with session._lock, session._transaction():
             (at,) = await session._send([snapshots.manifest_message(manifest, partition=0)])
-            there = SnapshotPlace(generation=1, manifest_offset=at)
-            progress = msgspec.structs.replace(session.progress, snapshot=there)
-            await session._send([progress_message(progress, partition=0)])
+        return SnapshotPlace(generation=1, manifest_offset=at)
 
     async def run() -> None:
         async with judging(connection, tmp_path / "first") as session:
@@ -221,17 +219,9 @@ def test_a_topic_that_lacks_what_its_manifest_names_stops_the_successor_with_the
                 (with_chain(number=9), "generation 9 from offset 0 has its first 0 of 1 chunks"),
                 (msgspec.structs.replace(whole, version=1), "has version 1, this program reads 2"),
             ):
-                await name(session, wrong)
+                there = await write(session, wrong)
                 with pytest.raises(SnapshotError, match=said):
-                    await snapshots.fetch(connection, 0, await place_said(connection), tmp_path / "empty")
-            await name(session, whole)
-            await snapshots.fetch(connection, 0, await place_said(connection), tmp_path / "empty")
+                    await snapshots.fetch(connection, 0, there, tmp_path / "empty")
+            await snapshots.fetch(connection, 0, await write(session, whole), tmp_path / "empty")
 
     asyncio.run(run())
-
-
-async def place_said(connection: Connection) -> SnapshotPlace:
-    """What the newest progress record names."""
-    (*_, last) = await asyncio.to_thread(read_topic, connection, "progress")
-    found = msgspec.json.decode(last.value)["snapshot"]
-    return msgspec.convert(found, SnapshotPlace)
