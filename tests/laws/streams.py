@@ -169,6 +169,10 @@ def _ordinary(rng: random.Random, count: int) -> list[Event]:
                 "prompt_chars": rng.randrange(20, 3_000),
                 "output_tokens": rng.randrange(10, 900),
                 "turn_index": rng.randrange(4),
+                "conversation_id": f"conversation-{account}-{item // 4}",
+                "reasoning_signature_fp": f"r-{account}-{item}",
+                # Some are handed on, to organisations that are given by several.
+                "reasoning_signature_echo_fp": f"r-{account - 1 - item % 3}-{item}",
                 "tool_count": rng.randrange(2),
                 "prompt_style": rng.randrange(64),
                 "finish_reason": "stop",
