@@ -19,7 +19,7 @@ from detector.link_columns import KINDS, POOL_K, PROGRAM_KINDS, TEXT_KINDS, P
 from detector.links import LinkTable
 from detector.population import JUDGED_BIT, MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Population
 from detector.registrations import Registrations
-from detector.signatures.contract import REGULAR_SESSIONS, AccountView, LinkView, wilson_lower, wilson_upper
+from detector.signatures.contract import REGULAR_SESSIONS, AccountView, LinkView, wilson_upper
 from detector.signatures.registry import ACCOUNT_SIGNATURES
 from detector.sketches import bottom_k, hyperloglog
 from detector.sketches.columns import floor_log2, kernel
@@ -34,6 +34,7 @@ _TEXT_KINDS = np.array([KINDS.index(k) for k in TEXT_KINDS])
 _PROGRAM_KINDS = np.array([KINDS.index(k) for k in (*PROGRAM_KINDS, "output_return")])
 _OCTAVE = 256.0
 LONG_SHARE = 0.1
+TAKES_OVER = "a3_signature_replay"
 
 # Columns of the member summary that the kernel fills.
 (_MEMBERS, _UNITS, _PROGRAM, _PURITY, _LOADED, _SPREAD, _NOISE, _YOUNG, _AGED, _ALIVE, _GONE, _BORN, _COLLIDE,
@@ -82,8 +83,6 @@ def account_view(table: AccountTable, rows: I64, population: Population, tails: 
         elicitation_known=s[:, A.ELICITATION_KNOWN],
         capped_share=_share(s[:, A.CAPPED], s[:, A.FINISH_KNOWN]),
         finish_known=s[:, A.FINISH_KNOWN],
-        lower_share=_share(s[:, A.LOWER], s[:, A.STYLE_KNOWN]),
-        tool_share=_share(s[:, A.TOOLS], s[:, A.TOOLS_KNOWN]),
         template_share_lower=np.maximum(best.sum(axis=1), s[:, A.SHARED]) / requests,
         prompts_distinct_lower=hyperloglog.estimate(table.prompts[rows]).lower,
         texts=s[:, A.TEXTS],
@@ -302,6 +301,8 @@ def link_view(
     # Leave the pool out here too; with nobody left the bound is 1, and youth says nothing.
     young_rest = np.maximum(population.aged - summary[:, _AGED] * crowd.value / units, 0.0)
     young_rest_young = np.clip(population.young - summary[:, _YOUNG] * crowd.value / units, 0.0, young_rest)
+    firing = _firing(population, tails, fired, based, crowd.value / units)
+    taken_over, judged, _ = firing[TAKES_OVER]
     return LinkView(
         kind=links.pools[pools, P.KIND],
         is_text=np.isin(links.pools[pools, P.KIND], _TEXT_KINDS),
@@ -310,19 +311,16 @@ def link_view(
         span_ms=p[:, P.LAST] - p[:, P.FIRST],
         age_ms=now_ms - links.stats[links.pools[pools, P.LINK], 1].astype(np.float64),
         accounts=crowd.value,
-        accounts_lower=crowd.lower,
         # The sampled organisations are all different: there are at least as many, whatever the estimate's error.
         orgs_lower=np.maximum(np.minimum(orgs.lower, crowd.upper), summary[:, _UNITS]),
         orgs=orgs.value,
         subnets=subnets.value,
         subnets_lower=subnets.lower,
         subnets_upper=subnets.upper,
-        payments=payments.value,
         payments_upper=payments.upper,
         prompts_lower=prompts.lower,
         prompts=prompts.value,
         texts=p[:, P.TEXTS],
-        members=summary[:, _MEMBERS],
         units=summary[:, _UNITS],
         paying=summary[:, _PAYING],
         programmed=summary[:, _PROGRAMMED],
@@ -337,8 +335,6 @@ def link_view(
         gone=summary[:, _GONE],
         born=summary[:, _BORN],
         single_share=_share(p[:, P.SINGLE], p[:, P.TURN_KNOWN]),
-        tool_share=_share(p[:, P.TOOLS], p[:, P.TOOLS_KNOWN]),
-        elicited_share=wilson_lower(p[:, P.ELICITED], p[:, P.ELICITATION_KNOWN]),
         output_log_mean=p[:, P.LOG_OUT] / np.maximum(p[:, P.REQUESTS], 1.0) / _OCTAVE,
         purity=purity,
         rate_members=summary[:, _LOADED],
@@ -348,5 +344,6 @@ def link_view(
         template_collision=summary[:, _COLLIDE],
         watched=np.zeros(pools.size),  # whoever knows what is watched puts it in
         population=max(float(population.accounts.sum()), 1.0),
-        fired=_firing(population, tails, fired, based, crowd.value / units),
+        fired=firing,
+        taking_over=_share(taken_over, judged),
     )

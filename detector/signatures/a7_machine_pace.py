@@ -4,7 +4,8 @@ Purpose: how long each account waits between one request and the next within a r
 worker takes the next item when the last is done; people read, think and are called away.
 Misses: gaps drawn at random (Poisson pacing), many requests in parallel, one per session.
 Confuses: an application that works through its customers' items in bulk (its customers'
-rates differ by orders of magnitude, which is why uneven rates take the evidence away).
+rates differ by orders of magnitude, which is why uneven rates take the evidence away); builders
+who run a published pipeline, which is why one client program is asked for.
 Limits: gaps under half an hour, each account about its own mean, at most 50 of one
 account; sixty gaps of eight organisations. The spread accuses by its upper bound and
 acquits by its lower one. CV and spread are those of log-normal gaps.
@@ -28,6 +29,9 @@ REGULAR_ODDS = 2.75
 HUMAN_SD = 1.3
 HUMAN_AGAINST = 1.0
 UNEVEN_SD = 1.1
+PROGRAM_SHARE_MIN = 0.5
+PROGRAM_SHARE_FULL = 0.9
+PROGRAM_SHARE_BLIND = 0.7
 SIGMAS = 2.0
 
 
@@ -40,12 +44,14 @@ def judge(view: LinkView) -> Answer:
         np.nan_to_num(upper, nan=USUAL_SD), [STEADY_SD, REGULAR_SD, USUAL_SD], [STEADY_ODDS, REGULAR_ODDS, 0.0]
     )
     even = 1.0 - ramp(rate_bounds(view, sigmas=SIGMAS)[0], low=REGULAR_SD, high=UNEVEN_SD)
+    share = np.where(view.programmed > 0, view.program_share, PROGRAM_SHARE_BLIND)
+    one = ramp(share, low=PROGRAM_SHARE_MIN, high=PROGRAM_SHARE_FULL)
     human = HUMAN_AGAINST * ramp(lower, low=USUAL_SD, high=HUMAN_SD)
     facts = {
         "gap_spread": FactColumn(view.run_log_sd, "sd of ln(gap) in a run", USUAL_SD, lower=lower, upper=upper),
         "gaps": FactColumn(view.run_gaps, "gaps", GAPS_MIN),
     }
-    return Answer(np.where(enough, steady * even - human, 0.0).round(6), facts)
+    return Answer(np.where(enough, steady * even * one - human, 0.0).round(6), facts)
 
 
 SIGNATURE = Signature(

@@ -4,8 +4,6 @@ Purpose: the pool itself. Text that many accounts share is common (harnesses, vi
 prompts, benchmarks); text that nearly fills unrelated accounts, all of them behind
 one client program and on many prefixes, is not. Through as many programs as accounts it is
 weaker evidence, `SCATTERED_MAX` at most: settings can be copied, but public texts come so too.
-Whoever found such a text by himself uses it as much as he likes: loads as even as a queue's say
-that it was dealt to them, up to `DEALT_MAX`.
 Misses: paraphrase per account or per request; bare replay.
 Confuses: a coding harness, a bring-your-own-key application, a course: each is one
 program with one text, and each is told apart by other families.
@@ -18,7 +16,7 @@ Source: text and one client program on unrelated organisations decided in our tr
 
 import numpy as np
 
-from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, ramp, rate_bounds
+from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, ramp
 
 ORGS_MIN = 8.0
 ORGS_FULL = 40.0
@@ -34,11 +32,6 @@ POPULAR_SHARE = 0.1
 # ln 2: builders around one published pipeline and a class with one exercise show the same, so the odds double.
 SCATTERED_MAX = 0.7
 SCATTERED_PURITY_MIN = 0.6
-DEALT_MAX = 3.0
-DEALT_SD = 0.8
-DEALT_FULL_SD = 0.65
-RATE_MEMBERS_MIN = 12.0
-SIGMAS = 3.0
 
 
 def judge(view: LinkView) -> Answer:
@@ -57,9 +50,8 @@ def judge(view: LinkView) -> Answer:
     program = ramp(share, low=PROGRAM_SHARE_MIN / 2, high=0.9)
     popular = (view.age_ms >= OLD_MS) & (view.orgs_lower >= POPULAR_SHARE * view.population)
     weight = np.where(eligible, SIGNATURE_MAX * (0.5 + 0.5 * spread) * np.sqrt(fill * program), 0.0)
-    apart = np.where(view.rate_members >= RATE_MEMBERS_MIN, rate_bounds(view, sigmas=SIGMAS)[1], np.nan)
-    dealt = SCATTERED_MAX + (DEALT_MAX - SCATTERED_MAX) * ramp(apart, low=DEALT_SD, high=DEALT_FULL_SD)
-    weight = np.maximum(weight, dealt * spread * ramp(view.purity, low=SCATTERED_PURITY_MIN, high=0.9))
+    scattered = SCATTERED_MAX * spread * ramp(view.purity, low=SCATTERED_PURITY_MIN, high=0.9)
+    weight = np.maximum(weight, scattered)
     weight = np.where(blind, np.maximum(weight - BLIND_COST, 0.0), weight)
     facts = {
         "organisations": FactColumn(view.orgs, "organisations", ORGS_MIN, lower=view.orgs_lower),
@@ -68,7 +60,6 @@ def judge(view: LinkView) -> Answer:
             np.where(view.programmed > 0, view.program_share, np.nan), "share of organisations", PROGRAM_SHARE_MIN
         ),
         "purity": FactColumn(view.purity, "share of a member's requests or openings", PURITY_MIN),
-        "rate_spread": FactColumn(view.rate_log_sd, "sd of ln(requests/day)", DEALT_SD, upper=apart),
     }
     return Answer(np.where(unrelated & ~popular, weight, 0.0).round(6), facts)
 
@@ -82,7 +73,7 @@ SIGNATURE = Signature(
     needs=(),
     needs_any=("template_fp", "anchor_fps", "run_fps", "system_prompt_fp"),
     maturity="enforce",
-    version=4,
+    version=3,
     cross_account=True,
     judge=judge,
     log_odds_max=SIGNATURE_MAX,

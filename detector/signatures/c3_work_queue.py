@@ -13,7 +13,7 @@ looks at texts of innocents (two worlds, at eight to seventy hours) one in a tho
 
 import numpy as np
 
-from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, ramp, rate_bounds
+from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, dealt_turns, ramp, rate_bounds
 
 MEMBERS_MIN = 12.0
 EVEN_SD = 0.85
@@ -24,7 +24,7 @@ DISTINCT_SHARE_MIN = 0.85
 DISTINCT_SHARE_MARGIN = 0.15
 UNEVEN_AGAINST = 2.0
 SIGMAS = 3.0
-LOG_ODDS_MAX = 5.0
+LOG_ODDS_MAX = 3.5
 
 
 def judge(view: LinkView) -> Answer:
@@ -37,6 +37,7 @@ def judge(view: LinkView) -> Answer:
     even = ramp(upper, low=EVEN_SD, high=FULL_SD) * ramp(
         distinct_lower, low=DISTINCT_SHARE_MIN - DISTINCT_SHARE_MARGIN, high=DISTINCT_SHARE_MIN
     )
+    even = even * dealt_turns(view)
     uneven = ramp(lower, low=EVEN_SD, high=UNEVEN_SD)
     log_odds = np.where(enough & (view.is_text | view.is_program), LOG_ODDS_MAX * even - UNEVEN_AGAINST * uneven, 0.0)
     facts = {

@@ -104,6 +104,7 @@ _QUEUE: Final[Row] = {
 }  # fmt: skip
 _WORKERS: Final[Row] = {
     "run_gaps": 6_000, "run_log_sd": 0.3, "orgs_lower": 40, "rate_members": 40, "rate_log_sd": 0.3, "rate_noise": 0.05,
+    "programmed": 40, "program_share": 0.95,
 }  # fmt: skip
 _FARM: Final[Row] = {"kind": "subnet", "orgs_lower": 40, "units": 40, "template_collision": 1.0}
 _CROWD: Final[Row] = {"orgs": 100, "orgs_lower": 80, "subnets": 4, "subnets_lower": 4, "subnets_upper": 4}
@@ -151,6 +152,7 @@ CASES: Final[dict[str, tuple[tuple[Role, str, Row], ...]]] = {
         ("attack", "workers take the next item when the last is done", _WORKERS),
         ("innocent", "people read and think", {"run_log_sd": 2.0}),
         ("innocent", "an application whose customers differ by orders of magnitude", {"rate_log_sd": 2.9}),
+        ("innocent", "builders who run a published pipeline", {"program_share": 0.3}),
         ("evasion", "gaps drawn at random", {"run_log_sd": 1.28}),
     ),
     "a9_instant_maximum": (

@@ -61,8 +61,6 @@ class AccountView(NamedTuple):
     elicitation_known: F64
     capped_share: F64
     finish_known: F64  # requests whose reason to finish is known
-    lower_share: F64
-    tool_share: F64
     template_share_lower: F64  # of its four commonest templates, or of text that a pool shares
     prompts_distinct_lower: F64
     texts: F64
@@ -92,18 +90,15 @@ class LinkView(NamedTuple):
     span_ms: F64
     age_ms: F64  # since the log first showed the link
     accounts: F64
-    accounts_lower: F64
     orgs_lower: F64
     orgs: F64
     subnets: F64
     subnets_lower: F64
     subnets_upper: F64
-    payments: F64
     payments_upper: F64
     prompts_lower: F64
     prompts: F64
     texts: F64
-    members: F64  # sampled accounts with a row
     units: F64  # sampled organisations
     paying: F64  # units whose payment is known
     programmed: F64  # units whose client program is known
@@ -124,8 +119,6 @@ class LinkView(NamedTuple):
     gone: F64  # of them, silent for a day after a day or more at `REGULAR_SESSIONS` a day
     born: F64  # of them, first seen in the last day and, where its age is known, under seven days old
     single_share: F64
-    tool_share: F64
-    elicited_share: F64
     output_log_mean: F64
     # Of client programs, and of texts that are a lesser part of what members send; of each organisation one
     # account; else 0 or NaN.
@@ -136,6 +129,7 @@ class LinkView(NamedTuple):
     bare_share: F64  # of the organisations: send no system prompt
     taking: F64  # organisations that take more output to their input than three innocents of four
     taking_known: F64
+    taking_over: F64  # share of the organisations that go on with what others were answered
     template_collision: F64  # chance that two members' main templates agree
     watched: F64  # 1: others named this link in a campaign of theirs, and the watch has not expired
     population: float  # accounts live in the table
@@ -195,6 +189,14 @@ def ramp(x: F64, *, low: float, high: float) -> F64:
     [0.0, 0.5, 1.0, 0.0]
     """
     return np.nan_to_num(np.clip((x - low) / (high - low), 0.0, 1.0), nan=0.0)
+
+
+def dealt_turns(view: LinkView) -> F64:
+    """Say what is left of evidence that dealing conversations out would explain: it falls with those who take over.
+
+    Their prompts are alike and their loads even, whoever deals.
+    """
+    return 1.0 - np.nan_to_num(view.taking_over)
 
 
 def rate_bounds(view: LinkView, *, sigmas: float) -> tuple[F64, F64]:

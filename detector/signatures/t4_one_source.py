@@ -14,7 +14,7 @@ of the weight, and none more.
 
 import numpy as np
 
-from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, ramp
+from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, dealt_turns, ramp
 
 MEMBERS_MIN = 12.0
 BETWEEN_MAX = 0.3
@@ -38,6 +38,7 @@ def judge(view: LinkView) -> Answer:
         * ramp(view.bare_share, low=BARE_MIN, high=BARE_FULL)
         * ramp(view.shared_share, low=SHARED_MAX, high=SHARED_FULL)
         * dealt
+        * dealt_turns(view)
     )
     weight = np.where(blind, np.maximum(weight - BLIND_COST, 0.0), weight)
     facts = {

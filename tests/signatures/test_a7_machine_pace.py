@@ -7,6 +7,8 @@ from detector.signatures.a7_machine_pace import (
     HUMAN_AGAINST,
     HUMAN_SD,
     ORGS_MIN,
+    PROGRAM_SHARE_FULL,
+    PROGRAM_SHARE_MIN,
     REGULAR_ODDS,
     REGULAR_SD,
     SIGNATURE,
@@ -23,6 +25,7 @@ MACHINE: dict[str, Any] = {
     "orgs_lower": 4 * ORGS_MIN,
     "rate_members": 40.0,
     "rate_log_sd": 0.3,
+    "program_share": PROGRAM_SHARE_FULL,
 }
 
 
@@ -46,6 +49,15 @@ def test_acquits_people_who_read_and_think() -> None:
 
 def test_quiet_on_an_application_whose_customers_differ_by_orders_of_magnitude() -> None:
     assert judge(SIGNATURE, **MACHINE | {"rate_log_sd": 2 * UNEVEN_SD}) == 0.0
+
+
+def test_quiet_on_builders_who_run_a_published_pipeline_each_with_settings_of_his_own() -> None:
+    assert judge(SIGNATURE, **MACHINE | {"program_share": PROGRAM_SHARE_MIN}) == 0.0
+
+
+def test_a_log_without_client_settings_counts_as_half_of_one_program() -> None:
+    blind = judge(SIGNATURE, **MACHINE | {"programmed": 0.0, "program_share": NAN})
+    assert abs(blind - STEADY_ODDS / 2) < 1e-6
 
 
 def test_few_gaps_prove_neither_pace() -> None:

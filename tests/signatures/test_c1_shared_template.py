@@ -7,16 +7,12 @@ import pytest
 from detector.link_columns import TEXT_KINDS
 from detector.signatures.c1_shared_template import (
     BLIND_COST,
-    DEALT_FULL_SD,
-    DEALT_MAX,
-    DEALT_SD,
     OLD_MS,
     ORGS_FULL,
     ORGS_MIN,
     POPULAR_SHARE,
     PROGRAM_SHARE_MIN,
     PURITY_MIN,
-    RATE_MEMBERS_MIN,
     REQUESTS_MIN,
     SCATTERED_MAX,
     SCATTERED_PURITY_MIN,
@@ -66,7 +62,7 @@ def test_quiet_on_a_text_that_customers_use_beside_other_work() -> None:
 
 
 def test_quiet_on_a_rag_service_of_one_organisation() -> None:
-    assert judge(SIGNATURE, **POOL | {"orgs_lower": 1, "accounts_lower": 400}) == 0.0
+    assert judge(SIGNATURE, **POOL | {"orgs_lower": 1}) == 0.0
 
 
 def test_quiet_on_a_viral_prompt_that_people_run_in_their_own_clients() -> None:
@@ -124,16 +120,6 @@ def test_mostly_evaded_by_client_settings_drawn_per_account() -> None:
     assert judge(SIGNATURE, **scattered) == SCATTERED_MAX
     # The text must nearly fill the accounts then, as a published prompt does not.
     assert judge(SIGNATURE, **scattered | {"purity": SCATTERED_PURITY_MIN}) == 0.0
-
-
-def test_loads_as_even_as_a_queues_say_that_a_text_over_scattered_programs_was_dealt() -> None:
-    scattered = POOL | {"program_share": 1 / ORGS_FULL, "rate_members": 100.0, "rate_noise": 0.1}
-    assert judge(SIGNATURE, **scattered | {"rate_log_sd": DEALT_FULL_SD / 2}) == DEALT_MAX
-    assert judge(SIGNATURE, **scattered | {"rate_log_sd": DEALT_SD}) == SCATTERED_MAX
-    # Few members, or noise that explains it all, prove no evenness.
-    assert judge(SIGNATURE, **scattered | {"rate_log_sd": 0.0, "rate_members": RATE_MEMBERS_MIN - 1}) == SCATTERED_MAX
-    assert judge(SIGNATURE, **scattered | {"rate_log_sd": 0.0, "rate_noise": 2.0}) == SCATTERED_MAX
-    assert judge(SIGNATURE, **scattered | {"rate_log_sd": float("nan")}) == SCATTERED_MAX
 
 
 def test_speaks_of_texts_only() -> None:

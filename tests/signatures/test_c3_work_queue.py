@@ -53,6 +53,11 @@ def test_quiet_on_evaluators_who_all_run_the_same_items() -> None:
     assert judge(SIGNATURE, **QUEUE | {"prompts_lower": TEXTS / QUEUE["rate_members"]}) == 0.0
 
 
+def test_quiet_where_conversations_are_dealt_out_which_makes_loads_even() -> None:
+    assert judge(SIGNATURE, **QUEUE | {"taking_over": 1.0}) == 0.0
+    assert judge(SIGNATURE, **QUEUE | {"taking_over": NAN}) == LOG_ODDS_MAX
+
+
 def test_evaded_by_skewed_dispatch() -> None:
     assert judge(SIGNATURE, **QUEUE | {"rate_log_sd": UNEVEN_SD}) <= 0.0
 

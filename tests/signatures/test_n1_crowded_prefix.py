@@ -53,7 +53,7 @@ def test_cannot_satisfy_the_cross_account_rule() -> None:
 
 def test_counts_organisations_and_not_their_accounts() -> None:
     # One firm with five hundred keys behind its one exit.
-    assert judge(SIGNATURE, orgs=1, orgs_lower=1, accounts=500, accounts_lower=480, **on(1)) == 0.0
+    assert judge(SIGNATURE, orgs=1, orgs_lower=1, accounts=500, **on(1)) == 0.0
 
 
 def test_the_uncertain_count_of_prefixes_never_accuses() -> None:

@@ -27,7 +27,7 @@ def test_quiet_on_a_carriers_prefix_with_many_texts() -> None:
 
 
 def test_quiet_on_one_firm_behind_one_address() -> None:
-    assert judge(SIGNATURE, **FARM | {"orgs_lower": 1, "accounts_lower": 500}) == 0.0
+    assert judge(SIGNATURE, **FARM | {"orgs_lower": 1}) == 0.0
     assert judge(SIGNATURE, **FARM | {"orgs_lower": ORGS_MIN - 1}) == 0.0
 
 

@@ -61,22 +61,22 @@ def test_the_uncertain_count_of_organisations_never_accuses() -> None:
 
 def test_the_uncertain_count_of_payments_never_accuses() -> None:
     few, many = CROWD["orgs_lower"] / (2 * PER_PAYMENT_MIN), 2 * CROWD["orgs_lower"] / PER_PAYMENT_MIN
-    assert judge(SIGNATURE, **CROWD, payments=few, payments_upper=few) > 0.0
-    assert judge(SIGNATURE, **CROWD, payments=few, payments_upper=many) == 0.0
+    assert judge(SIGNATURE, **CROWD, payments_upper=few) > 0.0
+    assert judge(SIGNATURE, **CROWD, payments_upper=many) == 0.0
 
 
 def test_quiet_where_no_payment_is_known() -> None:
-    assert judge(SIGNATURE, kind="template_fp", **CROWD, payments=0, payments_upper=0) == 0.0
+    assert judge(SIGNATURE, kind="template_fp", **CROWD, payments_upper=0) == 0.0
 
 
 def test_quiet_on_one_firm_with_many_accounts_on_its_card() -> None:
-    firm = {"accounts": 500, "accounts_lower": 480, "orgs": 1, "orgs_lower": 1, "payments": 1, "payments_upper": 1}
+    firm = {"accounts": 500, "orgs": 1, "orgs_lower": 1, "payments_upper": 1}
     for kind in ("payment_fp", "template_fp"):
         assert judge(SIGNATURE, kind=kind, **firm) == 0.0
 
 
 def test_quiet_on_free_accounts_beside_a_few_that_pay() -> None:
     # Eighty organisations, four cards: but four pay, and each has its own.
-    pays = {"payments": 4, "payments_upper": 4, "units": 80, "paying": 4}
+    pays = {"payments_upper": 4, "units": 80, "paying": 4}
     assert judge(SIGNATURE, kind="template_fp", **CROWD | pays) == 0.0
     assert judge(SIGNATURE, kind="template_fp", **CROWD | pays | {"paying": 80}) == LOG_ODDS_MAX

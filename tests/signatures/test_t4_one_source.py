@@ -47,6 +47,11 @@ def test_quiet_on_customers_of_one_application_which_leaves_its_text() -> None:
     assert judge(SIGNATURE, **REPLAY | {"bare_share": (BARE_MIN + BARE_FULL) / 2}) < LOG_ODDS_MAX
 
 
+def test_quiet_where_conversations_are_dealt_out_which_makes_prompts_alike() -> None:
+    assert judge(SIGNATURE, **REPLAY | {"taking_over": 1.0}) == 0.0
+    assert judge(SIGNATURE, **REPLAY | {"taking_over": 0.5}) == LOG_ODDS_MAX / 2
+
+
 def test_quiet_on_evaluators_who_run_the_same_items() -> None:
     share = {"texts": 4_000.0, "prompts": 1_900.0, "prompts_lower": 4_000 * DISTINCT_MIN}
     assert judge(SIGNATURE, **REPLAY | share) == 0.0
