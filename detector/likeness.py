@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from detector.accounts import HOUR_MS, A, AccountTable
 from detector.index import find
-from detector.link_columns import POOL_K
+from detector.link_columns import POOL_K, L
 from detector.links import LinkTable
 from detector.population import MATURE_REQUESTS
 from detector.sketches.columns import kernel
@@ -36,17 +36,22 @@ DAY_MS = 86_400_000
 # The first hour is why an account is seen and says nothing of its load; whoever is silent for a day has ended.
 LOAD_SPAN_MIN_MS = 2 * HOUR_MS
 SIGMAS = 2.0
+# So many organisations that use a system prompt through other programs make it nobody's: it stood in a tutorial.
+PUBLIC_ORGS_MIN = 8
 TAKEN_SHARE = 0.25  # of innocents with as many requests take as much output to their input
 
-(_ORG, _REQUESTS, _LOG_IN, _LOG_IN_SQ, _LOG_OUT, _SYSTEM, _SHARED, _SESSIONS, _FIRST, _LAST, _FIRST_HOUR_COUNT) = (
+(
+    _ORG, _PROGRAM, _REQUESTS, _LOG_IN, _LOG_IN_SQ, _LOG_OUT, _SYSTEM, _SHARED, _SESSIONS, _FIRST, _LAST,
+    _FIRST_HOUR_COUNT,
+) = (
     int(a)
     for a in (
-        A.ORG, A.REQUESTS, A.LOG_IN, A.LOG_IN_SQ, A.LOG_OUT, A.SYSTEM, A.SHARED, A.SESSIONS, A.FIRST, A.LAST,
-        A.FIRST_HOUR_COUNT,
+        A.ORG, A.PROGRAM, A.REQUESTS, A.LOG_IN, A.LOG_IN_SQ, A.LOG_OUT, A.SYSTEM, A.SHARED, A.SESSIONS, A.FIRST,
+        A.LAST, A.FIRST_HOUR_COUNT,
     )
 )  # fmt: skip
-_UNITS, _SHARED_SUM, _BARE, _TAKING, _TAKING_KNOWN, _COMPARED, _BETWEEN, _WITHIN, _SIZE = range(9)
-_COLUMNS = 9
+_UNITS, _SHARED_SUM, _BARE, _ALIKE, _TAKING, _TAKING_KNOWN, _COMPARED, _BETWEEN, _WITHIN, _SIZE = range(10)
+_COLUMNS = 10
 # Columns of what `load` writes of an account.
 _SENT, _SPAN, _ALL, _RUNS = range(4)
 LOAD_COLUMNS = 4
@@ -59,7 +64,7 @@ class Likeness(NamedTuple):
     between_share: F64  # of the variance of log prompt length: between accounts
     between_upper: F64
     shared_share: F64  # mean share of a member's requests whose user text a pool shares
-    bare_share: F64  # organisations that send no system prompt
+    bare_share: F64  # organisations that send no system prompt, or the commonest one if it is public
     taking: F64  # organisations that take more output to their input than three of four innocents
     taking_known: F64
 
@@ -128,9 +133,40 @@ def evenness(loads):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _measure(pools, sizes, hashes, slot_keys, slot_rows, stats, limits, out):  # type: ignore[no-untyped-def]
-    """Fill `out` (float64[pools, _COLUMNS]); `limits` (int64[STRATA], 1/1024 octaves): output to input, by stratum."""
+def _commonest(values):  # type: ignore[no-untyped-def]
+    """The commonest value but 0, and how often it occurs; of equals the least."""
+    ordered = np.sort(values)
+    best, most, run = np.int64(0), 0, 0
+    for k in range(ordered.size):
+        run = run + 1 if k > 0 and ordered[k] == ordered[k - 1] else 1
+        if ordered[k] != 0 and run > most:
+            best, most = ordered[k], run
+    return best, most
+
+
+@numba.njit(cache=True)
+def _elsewhere(pools, sizes, hashes, slot_keys, slot_rows, stats, out):  # type: ignore[no-untyped-def]
+    """Count the organisations of each pool that use another client program than most do."""
     seen = np.empty(2 * POOL_K, np.int64)
+    programs = np.empty(POOL_K, np.int64)
+    for i in range(pools.size):
+        seen[:] = 0
+        n = 0
+        for k in range(np.int64(sizes[pools[i]])):
+            row = find(slot_keys, slot_rows, hashes[pools[i], k])
+            if row >= 0 and stats[row, _PROGRAM] != 0 and first_of(stats[row, _ORG], seen):
+                programs[n] = stats[row, _PROGRAM]
+                n += 1
+        out[i] = n - _commonest(programs[:n])[1]
+
+
+@numba.njit(cache=True)
+def _measure(pools, sizes, hashes, slot_keys, slot_rows, stats, limits, out, systems):  # type: ignore[no-untyped-def]
+    """Fill `out` (float64[pools, _COLUMNS]) and the commonest of their system prompts (int64[pools], 0 for none).
+
+    `limits` (int64[STRATA], 1/1024 octaves): output to input, by stratum.
+    """
+    seen, said = np.empty(2 * POOL_K, np.int64), np.empty(POOL_K, np.int64)
     counts, means, variances = np.empty(POOL_K), np.empty(POOL_K), np.empty(POOL_K)
     for i in range(pools.size):
         o = out[i]
@@ -144,6 +180,7 @@ def _measure(pools, sizes, hashes, slot_keys, slot_rows, stats, limits, out):  #
             if not first_of(s[_ORG], seen):
                 continue
             requests = np.float64(s[_REQUESTS])
+            said[np.int64(o[_UNITS])] = s[_SYSTEM]
             o[_UNITS] += 1
             o[_SHARED_SUM] += s[_SHARED] / requests
             o[_BARE] += s[_SYSTEM] == 0
@@ -156,6 +193,7 @@ def _measure(pools, sizes, hashes, slot_keys, slot_rows, stats, limits, out):  #
                 means[n] = s[_LOG_IN] / requests
                 variances[n] = max(s[_LOG_IN_SQ] - s[_LOG_IN] * means[n], 0.0) / (requests - 1.0)
                 n += 1
+        systems[i], o[_ALIKE] = _commonest(said[: np.int64(o[_UNITS])])
         keep = n - np.int64(TRIMMED * n)
         if keep < 3:
             continue
@@ -164,13 +202,34 @@ def _measure(pools, sizes, hashes, slot_keys, slot_rows, stats, limits, out):  #
         _variances(counts, means, variances, np.argsort(out_of_line, kind="mergesort")[:keep], o)
 
 
+def _public(links: LinkTable, accounts: AccountTable, systems: I64) -> npt.NDArray[np.bool_]:
+    """Say which system prompts are nobody's: many who are strangers to their commonest program use them too."""
+    distinct, inverse = np.unique(systems, return_inverse=True)
+    rows = links.index.find(distinct.view(np.uint64))
+    pools = np.where(rows >= 0, links.stats[rows, L.POOL], 0) - 1
+    column, out = links.large.columns, np.zeros(distinct.size, np.int64)
+    at = np.flatnonzero((pools >= 0) & (distinct != 0))
+    found = np.zeros(at.size, np.int64)
+    _elsewhere(
+        pools[at],
+        column.sizes,
+        column.hashes,
+        accounts.index.slot_keys,
+        accounts.index.slot_rows,
+        accounts.stats,
+        found,
+    )
+    out[at] = found
+    return (out >= PUBLIC_ORGS_MIN)[inverse]
+
+
 def likeness(links: LinkTable, pools: I64, accounts: AccountTable, tails: Tails) -> Likeness:
     """Measure the given pools."""
-    out = np.zeros((pools.size, _COLUMNS))
+    out, systems = np.zeros((pools.size, _COLUMNS)), np.zeros(pools.size, np.int64)
     column = links.large.columns
     _measure(
         pools, column.sizes, column.hashes, accounts.index.slot_keys, accounts.index.slot_rows, accounts.stats,
-        tails.taken_limits(share=TAKEN_SHARE), out,
+        tails.taken_limits(share=TAKEN_SHARE), out, systems,
     )  # fmt: skip
     units = np.where(out[:, _UNITS] > 0, out[:, _UNITS], np.nan)
     known = (out[:, _COMPARED] > 0) & (out[:, _WITHIN] > 0)
@@ -190,7 +249,7 @@ def likeness(links: LinkTable, pools: I64, accounts: AccountTable, tails: Tails)
         between_share=np.where(known, middle, np.nan),
         between_upper=np.where(known, upper, np.nan),
         shared_share=out[:, _SHARED_SUM] / units,
-        bare_share=out[:, _BARE] / units,
+        bare_share=(out[:, _BARE] + out[:, _ALIKE] * _public(links, accounts, systems)) / units,
         taking=out[:, _TAKING],
         taking_known=out[:, _TAKING_KNOWN],
     )

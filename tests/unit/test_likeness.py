@@ -7,6 +7,7 @@ import pytest
 from detector import likeness
 from detector.accounts import HOUR_MS, A, AccountTable
 from detector.config import TableSettings
+from detector.link_columns import L
 from detector.links import LinkTable
 from detector.tails import UNKNOWN, Tails
 
@@ -79,6 +80,32 @@ def test_shared_text_and_system_prompts_are_counted_by_member() -> None:
     assert (alike.shared_share[0], alike.bare_share[0]) == (0.5, 0.75)
 
 
+def said_by(links: LinkTable, table: AccountTable, *, strangers: int) -> None:
+    """Let all members send the system prompt 9 through program 5, and strangers through programs of their own."""
+    members = links.large.columns.hashes[1, :MEMBERS]
+    keys = np.arange(1, strangers + 1, dtype=np.uint64)
+    others = table.index.add(keys, [b"stranger"] * strangers)
+    rows = table.index.find(members)
+    table.stats[rows, A.SYSTEM], table.stats[rows, A.PROGRAM] = 9, 5
+    table.stats[others, A.ORG] = table.stats[others, A.PROGRAM] = 1_000 + np.arange(strangers)
+    (link,) = links.index.add(np.array([9], np.uint64), [b"system"])
+    links.stats[link, L.POOL] = 2 + 1
+    sample = np.concatenate([members, keys])
+    links.large.columns.hashes[2, : sample.size], links.large.columns.sizes[2] = sample, sample.size
+
+
+def test_a_system_prompt_that_strangers_use_through_other_programs_is_nobodys() -> None:
+    links, table = pool_of(between=0.0)
+    said_by(links, table, strangers=likeness.PUBLIC_ORGS_MIN)
+    assert measure(links, table).bare_share[0] == 1.0
+
+
+def test_an_applications_own_system_prompt_is_one() -> None:
+    links, table = pool_of(between=0.0)
+    said_by(links, table, strangers=likeness.PUBLIC_ORGS_MIN - 1)
+    assert measure(links, table).bare_share[0] == 0.0
+
+
 def test_what_is_taken_is_held_against_innocents_with_as_many_requests() -> None:
     links, table = pool_of(between=0.0)
     assert (measure(links, table).taking_known[0], measure(links, table).taking[0]) == (0, 0)
@@ -148,11 +175,14 @@ def test_the_compiled_evenness_is_the_plain_one() -> None:
 def test_the_compiled_measure_is_the_plain_one() -> None:
     links, table = pool_of(between=0.5, strangers=2)
     compiled, plain = np.zeros((1, likeness._COLUMNS)), np.zeros((1, likeness._COLUMNS))
+    systems = np.zeros((2, 1), np.int64)
+    table.stats[1:9, A.SYSTEM] = 7
     column = links.large.columns
     given = (
         np.array([1]), column.sizes, column.hashes, table.index.slot_keys, table.index.slot_rows, table.stats,
         Tails().taken_limits(share=0.25),
     )  # fmt: skip
-    likeness._measure(*given, compiled)
-    likeness._measure.py_func(*given, plain)
+    likeness._measure(*given, compiled, systems[0])
+    likeness._measure.py_func(*given, plain, systems[1])
     assert np.allclose(compiled, plain)
+    assert systems.tolist() == [[7], [7]]
