@@ -18,6 +18,7 @@ from detector.snapshot import (
     snapshot,
     take_digests,
 )
+from detector.snapshot.state import VERSION
 from tests.laws.streams import (
     KEY,
     SETTINGS,
@@ -148,7 +149,7 @@ def test_generations_out_of_order_damaged_or_missing_are_refused() -> None:
         ([one[: len(one) // 2]], "cut short or damaged|does not decode"),
         ([one, two[:-20] + bytes(4) + two[-16:]], "cut short or damaged|does not decode"),
         ([b"else" + one[4:]], "not a snapshot"),
-        ([one[:4] + (1).to_bytes(4, "little") + one[8:]], "version 1, this program reads 2"),
+        ([one[:4] + (1).to_bytes(4, "little") + one[8:]], f"version 1, this program reads {VERSION}"),
     ):
         with pytest.raises(SnapshotError, match=said):
             restore_chain([[f] for f in files], settings=TIGHT, key=KEY)

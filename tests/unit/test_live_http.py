@@ -125,8 +125,8 @@ def test_a_process_without_running_roles_lives_and_is_not_ready() -> None:
     assert waiting_for(idle)
 
 
-# The laws' world has no reasoning signatures, logit probes, outputs or mail domains.
-BLIND = ("a3_signature_replay", "a12_logit_probe", "c9_outputs_return", "p2_alike_registrations")
+# The laws' world has no logit probes, outputs or mail domains.
+BLIND = ("a12_logit_probe", "c9_outputs_return", "p2_alike_registrations")
 SAID = f"{len(SIGNATURES) - len(BLIND)} of {len(SIGNATURES)} signatures active"
 
 
