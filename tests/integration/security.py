@@ -1,13 +1,23 @@
 """A broker with TLS and passwords for the tests: certificates, users, and who may do what."""
 
 import re
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import trustme
 from cryptography.hazmat.primitives import serialization
 from kafka import KafkaAdminClient
-from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
+from kafka.admin import (
+    ACL,
+    ACLFilter,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ResourcePattern,
+    ResourcePatternFilter,
+    ResourceType,
+)
 
 from detector.runtime.kafka.broker import Broker, Secured
 from detector.runtime.kafka.connection import Connection
@@ -97,5 +107,12 @@ def allow_as_documented(kafka: SecuredKafka, *, prefix: str, group: str) -> None
     try:
         done = admin.create_acls(acls)
         assert not done["failed"], done
+        # Brokers answer before the rights are in effect.
+        anything = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
+        every = ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, anything)
+        deadline = time.monotonic() + 10
+        while not set(acls) <= set(admin.describe_acls(every)[0]):
+            assert time.monotonic() < deadline, "the broker does not list the rights that it was given"
+            time.sleep(0.05)
     finally:
         admin.close()

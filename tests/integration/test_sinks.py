@@ -22,7 +22,7 @@ from detector.runtime.sinks import running
 from detector.runtime.sinks.memory import Memory, Told
 from detector.runtime.sinks.settings import SinkSettings, sinks_from
 from detector.sinks.lines import line_of
-from tests.integration.live import configuration, environment, read_topic, stillwatch, wait_until
+from tests.integration.live import configuration, environment, printed, read_topic, stillwatch, wait_until
 from tests.unit.alerting import alert, resolved
 from tests.unit.receiving import Reply, pagerduty, receiving, taking
 
@@ -123,25 +123,25 @@ def test_what_was_parked_is_told_once_more_and_only_while_it_is_news(
         assert deliver(connection, tables) == {"webhook": (1, 3)}
         told = [r.body["alert_id"] for r in hook.requests]
         assert told == [alert(number=3).alert_id]  # its second revision
-        listed = orjson.loads(stillwatch("sinks", "parked", *place))
+        listed = orjson.loads(printed("sinks", "parked", *place))
         assert [(r["alert_id"], r["state"], r["answer"]) for r in listed] == [
             (alert(number=1).alert_id, "parked", "HTTP 422"),
             (alert(number=2).alert_id, "parked", "HTTP 413"),
         ]
-        every = orjson.loads(stillwatch("sinks", *place, "parked", "--all"))
+        every = orjson.loads(printed("sinks", *place, "parked", "--all"))
         assert [r["state"] for r in every] == ["parked", "parked", "told"]
         # The receiver refuses again, is away, and is well.
         hook.script = [Reply(422)]
-        refused = orjson.loads(stillwatch("sinks", "retry", listed[0]["letter"], *place, code=1))
+        refused = orjson.loads(printed("sinks", "retry", listed[0]["letter"], *place, code=1))
         assert [(r["state"], r["answer"]) for r in refused] == [("refused", "HTTP 422")]
         hook.script = [Reply(503)]
-        away = orjson.loads(stillwatch("sinks", "retry", *place, code=4))
+        away = orjson.loads(printed("sinks", "retry", *place, code=4))
         assert [r["state"] for r in away] == ["away"]
         # A newer revision, which the sinks will tell by themselves, makes the letter about the older one needless.
         publish(connection, alert(number=2, revision=1))
-        done = orjson.loads(stillwatch("sinks", "retry", *place))
+        done = orjson.loads(printed("sinks", "retry", *place))
         assert [(r["alert_id"], r["state"]) for r in done] == [(alert(number=1).alert_id, "taken")]
-        assert orjson.loads(stillwatch("sinks", "retry", *place)) == []
+        assert orjson.loads(printed("sinks", "retry", *place)) == []
         assert deliver(connection, tables) == {"webhook": (1, 0)}
         keys = [r.headers["idempotency-key"] for r in hook.requests]
         assert keys == [f"{alert(number=n).alert_id}:{r}" for n, r in ((3, 1), (1, 0), (2, 1))]
