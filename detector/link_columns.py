@@ -41,6 +41,8 @@ PASSED_KINDS = ("signature_handoff", "output_return")
 TEXT_KINDS = ("system_prompt_fp", "template_fp", "anchor_fp", "run_fp")
 # What says more of who belongs to whom than a profile does.
 BINDING_KINDS = (*TEXT_KINDS, "signature_handoff")
+# Pools of one client program: all its accounts, or those that show what others were answered.
+ONE_PROGRAM_KINDS = (*PROGRAM_KINDS, "output_return")
 FOUNDING_KINDS = TEXT_KINDS + PROGRAM_KINDS + PASSED_KINDS
 KIND_OF_COLUMN = np.array(
     [c - LINKS_FIRST for c in range(LINKS_FIRST, ID.ANCHOR)]

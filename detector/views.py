@@ -15,7 +15,7 @@ import numpy.typing as npt
 from detector.accounts import A, AccountTable
 from detector.index import find
 from detector.likeness import DAY_MS, LOAD_COLUMNS, evenness, likeness, load
-from detector.link_columns import KINDS, POOL_K, PROGRAM_KINDS, TEXT_KINDS, P
+from detector.link_columns import KINDS, ONE_PROGRAM_KINDS, POOL_K, TEXT_KINDS, P
 from detector.links import LinkTable
 from detector.population import JUDGED_BIT, MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Population
 from detector.registrations import Registrations
@@ -31,7 +31,7 @@ I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
 _TEXT_KINDS = np.array([KINDS.index(k) for k in TEXT_KINDS])
-_PROGRAM_KINDS = np.array([KINDS.index(k) for k in (*PROGRAM_KINDS, "output_return")])
+_PROGRAM_KINDS = np.array([KINDS.index(k) for k in ONE_PROGRAM_KINDS])
 _OCTAVE = 256.0
 LONG_SHARE = 0.1
 TAKES_OVER = "a3_signature_replay"

@@ -50,6 +50,14 @@ def add(
     topics.done(record, f"asked the judge to {action} {scope} {printable(value)} of {printable(tenant)}")
 
 
+def _named(topics: Topics, target: str, *, scope: Any, tenant: str) -> tuple[dict[str, Any], tuple[str, str]]:
+    """What a record says of its target, a scope's value or else a decision's id, and the key it is ordered by."""
+    if scope is not None:
+        return {"tenant": tenant, "scope": scope, "value": target}, (scope, target)
+    held = views.find_decision(topics.connection, target)
+    return {"tenant": held.tenant, "decision_id": held.decision_id}, (held.scope, held.value)
+
+
 @printing
 def revoke(
     topics: Topics,
@@ -61,14 +69,8 @@ def revoke(
 ) -> None:
     """Ask the judge to lift a decision; the same campaign does not give it again."""
     asked: Any = {"command": "revoke", "by": said(by, option="--by"), "reason": said(reason, option="--reason")}
-    if scope is not None:
-        asked |= {"tenant": tenant, "scope": scope, "value": target}
-        key: tuple[str, str] = (scope, target)
-    else:
-        held = views.find_decision(topics.connection, target)
-        asked |= {"tenant": held.tenant, "decision_id": held.decision_id}
-        key = (held.scope, held.value)
-    record = Command(**asked, at=now_ms())
+    named, key = _named(topics, target, scope=scope, tenant=tenant)
+    record = Command(**asked, **named, at=now_ms())
     orders_out.command(topics.connection, record, key=key)
     topics.done(record, f"asked the judge to revoke {printable(target)}")
 
@@ -88,19 +90,15 @@ def approve(
     """Approve what waits for a human: one decision, or a campaign by its alert."""
     asked: Any = {"command": "approve", "action": action}
     asked |= {"by": said(by, option="--by"), "reason": said(reason, option="--reason")}
-    if scope is not None:
-        asked |= {"tenant": tenant, "scope": scope, "value": target}
-        key: tuple[str, str] = (scope, target)
-    elif (alert := views.alerts(topics.connection).get(target)) is not None:
-        if alert.kind != "campaign":
-            raise InputError(f"alert {target} is {alert.kind}: only a campaign's alert can be approved")
-        asked |= {"tenant": alert.entity.tenant, "alert_id": alert.alert_id}
+    alert = views.alerts(topics.connection).get(target) if scope is None else None
+    if alert is not None and alert.kind != "campaign":
+        raise InputError(f"alert {target} is {alert.kind}: only a campaign's alert can be approved")
+    if alert is not None:
+        named: dict[str, Any] = {"tenant": alert.entity.tenant, "alert_id": alert.alert_id}
         key = (alert.entity.scope, alert.entity.value)
     else:
-        held = views.find_decision(topics.connection, target)
-        asked |= {"tenant": held.tenant, "decision_id": held.decision_id}
-        key = (held.scope, held.value)
-    record = Command(**asked, at=now_ms())
+        named, key = _named(topics, target, scope=scope, tenant=tenant)
+    record = Command(**asked, **named, at=now_ms())
     orders_out.command(topics.connection, record, key=key)
     topics.done(record, f"asked the judge to approve {printable(target)}")
 

@@ -10,7 +10,7 @@ Source: reported campaigns of refused variants; refusals are rare among people.
 
 import numpy as np
 
-from detector.signatures.contract import AccountView, Answer, FactColumn, Signature, fires_or_quiet, wilson_lower
+from detector.signatures.contract import AccountView, Answer, FactColumn, Signature, fires_or_quiet, ratio, wilson_lower
 
 REQUESTS_MIN = 12.0
 REFUSED_SHARE_MIN = 0.3
@@ -20,9 +20,7 @@ DISTINCT_SHARE_MIN = 0.7
 def judge(view: AccountView) -> Answer:
     """Fire where refusals are a habit and the texts differ."""
     refused = wilson_lower(view.refused, view.requests)
-    distinct = np.divide(
-        view.prompts_distinct_lower, view.texts, out=np.full(view.texts.shape, np.nan), where=view.texts > 0
-    )
+    distinct = ratio(view.prompts_distinct_lower, view.texts)
     facts = {
         "refused_share": FactColumn(
             view.refused / np.maximum(view.requests, 1.0), "share of requests", REFUSED_SHARE_MIN, lower=refused

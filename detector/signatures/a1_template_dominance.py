@@ -10,9 +10,7 @@ whose exact prompt is known.
 Source: self-instruct and evol-instruct pipelines share an 8-word prefix throughout.
 """
 
-import numpy as np
-
-from detector.signatures.contract import AccountView, Answer, FactColumn, Signature, fires_or_quiet
+from detector.signatures.contract import AccountView, Answer, FactColumn, Signature, fires_or_quiet, ratio
 
 REQUESTS_MIN = 8.0
 # A pipeline sends little besides its skeletons; people mix tasks even in one application.
@@ -23,9 +21,7 @@ DISTINCT_SHARE_MIN = 0.8
 
 def judge(view: AccountView) -> Answer:
     """Fire where four templates, or shared text, hold most requests and prompts hardly repeat."""
-    distinct = np.divide(
-        view.prompts_distinct_lower, view.texts, out=np.full(view.texts.shape, np.nan), where=view.texts > 0
-    )
+    distinct = ratio(view.prompts_distinct_lower, view.texts)
     fires = (view.template_share_lower >= TEMPLATES_SHARE_MIN) & (distinct >= DISTINCT_SHARE_MIN)
     facts = {
         "fixed_text_share": FactColumn(

@@ -8,9 +8,7 @@ fires shows little, a person may ask for steps; what counts is how many of a poo
 Source: published incidents name demands to articulate the reasoning behind an answer.
 """
 
-import numpy as np
-
-from detector.signatures.contract import AccountView, Answer, FactColumn, Signature, fires_or_quiet, wilson_lower
+from detector.signatures.contract import AccountView, Answer, FactColumn, Signature, fires_or_quiet, ratio, wilson_lower
 
 SCORED_MIN = 6.0
 # A pool sends several fixed texts, and it is enough for it that one in four makes the demand: 15 of 60 requests.
@@ -22,9 +20,7 @@ def judge(view: AccountView) -> Answer:
     """Fire where the lower bound of the elicited share exceeds both the floor and twice the population's share."""
     lower = wilson_lower(view.elicited, view.elicitation_known)
     floor = max(ELICITED_SHARE_MIN, min(0.6, BASE_MULTIPLE_MIN * view.elicited_base))
-    share = np.divide(
-        view.elicited, view.elicitation_known, out=np.full(lower.shape, np.nan), where=view.elicitation_known > 0
-    )
+    share = ratio(view.elicited, view.elicitation_known)
     facts = {"elicited_share": FactColumn(share, "share", floor, lower=lower, baseline=view.elicited_base)}
     return Answer(fires_or_quiet(lower >= floor, judged=view.elicitation_known >= SCORED_MIN), facts)
 

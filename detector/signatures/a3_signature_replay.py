@@ -12,9 +12,7 @@ requests is quiet: it hands nothing over, and the base rate is that of all custo
 Source: reported replay of thinking signatures in other sessions, in two campaigns.
 """
 
-import numpy as np
-
-from detector.signatures.contract import AccountView, Answer, FactColumn, Signature, fires_or_quiet, wilson_lower
+from detector.signatures.contract import AccountView, Answer, FactColumn, Signature, fires_or_quiet, ratio, wilson_lower
 
 ECHOED_MIN = 4.0
 HANDED_SHARE_MIN = 0.2
@@ -24,7 +22,7 @@ REQUESTS_MIN = 12.0
 def judge(view: AccountView) -> Answer:
     """Fire where a fifth of what is gone on with was surely answered to others."""
     handed = wilson_lower(view.handed, view.echoed)
-    share = np.divide(view.handed, view.echoed, out=np.full(view.echoed.shape, np.nan), where=view.echoed > 0)
+    share = ratio(view.handed, view.echoed)
     facts = {"handed_share": FactColumn(share, "share of continued conversations", HANDED_SHARE_MIN, lower=handed)}
     judged = (view.echoed >= ECHOED_MIN) | ((view.echoed == 0) & (view.requests >= REQUESTS_MIN))
     return Answer(fires_or_quiet(handed >= HANDED_SHARE_MIN, judged=judged), facts)

@@ -21,6 +21,7 @@ from detector.signatures.contract import (
     FactColumn,
     LinkView,
     Signature,
+    ratio,
     wilson_lower,
 )
 
@@ -86,12 +87,9 @@ def judge(view: LinkView) -> Answer:
     )
     weight = np.where(turns, np.maximum(young, TURNOVER_MAX), young)
 
-    def share(part: F64, whole: F64) -> F64:
-        return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
-
     facts = {
         "young_share": FactColumn(
-            share(view.young, view.age_known),
+            ratio(view.young, view.age_known),
             "organisations of known age under 7 days old",
             _even_share(view),
             lower=wilson_lower(view.young, view.age_known),
@@ -99,10 +97,10 @@ def judge(view: LinkView) -> Answer:
         ),
         "age_known": FactColumn(view.age_known, "organisations", UNITS_MIN),
         "born_share": FactColumn(
-            share(view.born, view.alive), "accounts per day of those active in 48 h", TURNOVER_MIN, lower=born
+            ratio(view.born, view.alive), "accounts per day of those active in 48 h", TURNOVER_MIN, lower=born
         ),
         "gone_share": FactColumn(
-            share(view.gone, view.alive), "accounts per day of those active in 48 h", TURNOVER_MIN, lower=gone
+            ratio(view.gone, view.alive), "accounts per day of those active in 48 h", TURNOVER_MIN, lower=gone
         ),
     }
     return Answer(weight.round(6), facts)

@@ -13,7 +13,7 @@ looks at texts of innocents (two worlds, at eight to seventy hours) one in a tho
 
 import numpy as np
 
-from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, dealt_turns, ramp, rate_bounds
+from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, dealt_turns, ramp, rate_bounds, ratio
 
 MEMBERS_MIN = 12.0
 EVEN_SD = 0.85
@@ -31,8 +31,8 @@ def judge(view: LinkView) -> Answer:
     """Accuse on the upper bound of the spread of rates; acquit on its lower bound."""
     lower, upper = rate_bounds(view, sigmas=SIGMAS)
     known = view.texts > 0
-    distinct = np.divide(view.prompts, view.texts, out=np.full(view.texts.shape, np.nan), where=known)
-    distinct_lower = np.divide(view.prompts_lower, view.texts, out=np.full(view.texts.shape, np.nan), where=known)
+    distinct = ratio(view.prompts, view.texts)
+    distinct_lower = ratio(view.prompts_lower, view.texts)
     enough = (view.rate_members >= MEMBERS_MIN) & (view.orgs_lower >= MEMBERS_MIN / 2) & known
     even = ramp(upper, low=EVEN_SD, high=FULL_SD) * ramp(
         distinct_lower, low=DISTINCT_SHARE_MIN - DISTINCT_SHARE_MARGIN, high=DISTINCT_SHARE_MIN

@@ -11,9 +11,7 @@ on; what was answered long ago is forgotten.
 Source: outputs that reappear as inputs of the same program found the cleaner in our trials.
 """
 
-import numpy as np
-
-from detector.signatures.contract import AccountView, Answer, FactColumn, Signature, fires_or_quiet, wilson_lower
+from detector.signatures.contract import AccountView, Answer, FactColumn, Signature, fires_or_quiet, ratio, wilson_lower
 
 PROMPTS_MIN = 8.0
 RETURNED_SHARE_MIN = 0.2
@@ -22,7 +20,7 @@ RETURNED_SHARE_MIN = 0.2
 def judge(view: AccountView) -> Answer:
     """Fire where a fifth of the prompts surely hold what others were answered."""
     returned = wilson_lower(view.returned, view.texts)
-    share = np.divide(view.returned, view.texts, out=np.full(view.texts.shape, np.nan), where=view.texts > 0)
+    share = ratio(view.returned, view.texts)
     facts = {"returned_share": FactColumn(share, "share of prompts", RETURNED_SHARE_MIN, lower=returned)}
     return Answer(fires_or_quiet(returned >= RETURNED_SHARE_MIN, judged=view.texts >= PROMPTS_MIN), facts)
 

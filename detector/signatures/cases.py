@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from detector.link_columns import KINDS, PROGRAM_KINDS, TEXT_KINDS
+from detector.link_columns import KINDS, ONE_PROGRAM_KINDS, TEXT_KINDS
 from detector.signatures.contract import AccountView, Answer, LinkView, Signature
 from detector.signatures.registry import BY_ID
 
@@ -63,7 +63,7 @@ def _view(signature: Signature, row: Row) -> AccountView | LinkView:
     whole: dict[str, Any] = {
         "kind": np.array([KINDS.index(kind)]),
         "is_text": np.array([kind in TEXT_KINDS]),
-        "is_program": np.array([kind in (*PROGRAM_KINDS, "output_return")]),
+        "is_program": np.array([kind in ONE_PROGRAM_KINDS]),
         "population": float(row.get("population", POPULATION)),
         "elicited_base": float(row.get("elicited_base", ELICITED_BASE)),
         "fired": {},

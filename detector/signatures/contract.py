@@ -191,6 +191,15 @@ def ramp(x: F64, *, low: float, high: float) -> F64:
     return np.nan_to_num(np.clip((x - low) / (high - low), 0.0, 1.0), nan=0.0)
 
 
+def ratio(part: F64, whole: F64) -> F64:
+    """Divide; NaN where there is nothing of the whole.
+
+    >>> ratio(np.array([1.0, 0.0]), np.array([4.0, 0.0])).tolist()
+    [0.25, nan]
+    """
+    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+
+
 def dealt_turns(view: LinkView) -> F64:
     """Say what is left of evidence that dealing conversations out would explain: it falls with those who take over.
 

@@ -12,9 +12,7 @@ hour counts as new. Unknown addresses are not far.
 Source: seats of a relay behind residential proxies, each its own; section 1 and A13 of the handbook.
 """
 
-import numpy as np
-
-from detector.signatures.contract import AccountView, Answer, FactColumn, Signature, fires_or_quiet, wilson_lower
+from detector.signatures.contract import AccountView, Answer, FactColumn, Signature, fires_or_quiet, ratio, wilson_lower
 
 HANDED_MIN = 3.0
 AFAR_SHARE_MIN = 0.4
@@ -24,7 +22,7 @@ REQUESTS_MIN = 12.0
 def judge(view: AccountView) -> Answer:
     """Fire where much of what an account takes over was last answered on another network."""
     lower = wilson_lower(view.afar, view.handed)
-    share = np.divide(view.afar, view.handed, out=np.full(view.handed.shape, np.nan), where=view.handed > 0)
+    share = ratio(view.afar, view.handed)
     facts = {"afar_share": FactColumn(share, "share of what is taken over", AFAR_SHARE_MIN, lower=lower)}
     judged = (view.handed >= HANDED_MIN) | ((view.handed == 0) & (view.requests >= REQUESTS_MIN))
     return Answer(fires_or_quiet(lower >= AFAR_SHARE_MIN, judged=judged), facts)

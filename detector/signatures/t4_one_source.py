@@ -14,7 +14,7 @@ of the weight, and none more.
 
 import numpy as np
 
-from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, dealt_turns, ramp
+from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, dealt_turns, ramp, ratio
 
 MEMBERS_MIN = 12.0
 BETWEEN_MAX = 0.3
@@ -31,7 +31,7 @@ BLIND_COST = 0.7
 def judge(view: LinkView) -> Answer:
     """Accuse on the upper bound of what lies between accounts, where an application would have left its text."""
     blind = ~(view.texts > 0)
-    distinct = np.divide(view.prompts_lower, view.texts, out=np.full(view.texts.shape, np.nan), where=~blind)
+    distinct = ratio(view.prompts_lower, view.texts)
     dealt = np.where(blind, 1.0, ramp(distinct, low=DISTINCT_MIN, high=DISTINCT_FULL))
     weight = LOG_ODDS_MAX * (
         ramp(view.between_upper, low=BETWEEN_MAX, high=BETWEEN_FULL)

@@ -12,7 +12,7 @@ programs in three innocent worlds six have a part of the weight, two of them wit
 
 import numpy as np
 
-from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, ramp, wilson_lower
+from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, ramp, ratio, wilson_lower
 
 ORGS_MIN = 8.0
 TAKING_MIN = 0.6
@@ -30,9 +30,7 @@ def judge(view: LinkView) -> Answer:
     talk = TALK_COST * ramp(view.single_share, low=SINGLE_FULL, high=SINGLE_MIN)
     weight = LOG_ODDS_MAX * ramp(lower, low=TAKING_MIN, high=TAKING_FULL) - np.where(blind, BLIND_COST, talk)
     weight = np.maximum(weight, 0.0)
-    share = np.divide(
-        view.taking, view.taking_known, out=np.full(view.taking.shape, np.nan), where=view.taking_known > 0
-    )
+    share = ratio(view.taking, view.taking_known)
     facts = {
         "members_taking_share": FactColumn(share, "share of organisations", TAKING_MIN, lower=lower, baseline=0.25),
         "single_turn_share": FactColumn(view.single_share, "share of requests", SINGLE_MIN),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from detector.link_columns import KINDS, PROGRAM_KINDS, TEXT_KINDS
+from detector.link_columns import KINDS, ONE_PROGRAM_KINDS, TEXT_KINDS
 from detector.signatures.contract import AccountView, Answer, LinkView, Signature, pooled
 from detector.signatures.registry import ACCOUNT_SIGNATURES
 
@@ -129,7 +129,7 @@ def link_view(
     return LinkView(
         kind=np.full(rows, KINDS.index(kind)),
         is_text=np.full(rows, kind in TEXT_KINDS),
-        is_program=np.full(rows, kind in (*PROGRAM_KINDS, "output_return")),
+        is_program=np.full(rows, kind in ONE_PROGRAM_KINDS),
         fired={
             sid: (np.full(rows, float(k)), np.full(rows, float(m)), np.full(rows, float(base)))
             for sid, (k, m, base) in counts.items()
