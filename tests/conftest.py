@@ -5,7 +5,9 @@ are absent; it never skips. Under the profile `ci` (the default wherever CI is s
 the same in every run; HYPOTHESIS_PROFILE picks another.
 """
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,16 @@ def data_path(name: str = "") -> Path:
     if not path.exists():
         pytest.fail(f"published data {path} not found: set STILLWATCH_DATA to the directory that holds {name or 'it'}")
     return path
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Take away what a verb run inside the test has set up: its stream is gone when the next one logs."""
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level)
+    yield
+    root.handlers[:], root.level = before
+    logging.captureWarnings(capture=False)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

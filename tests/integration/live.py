@@ -41,14 +41,18 @@ def environment(*paths: Path) -> dict[str, str]:
 
 
 def stillwatch(*arguments: str, code: int = 0) -> str:
-    """Run a verb to its end, in this process: a new one would take longer than most verbs."""
+    """Run a verb to its end, in this process: a new one would take longer than most verbs.
+
+    Returns what it printed on standard output; of one that ends otherwise than well, all it said.
+    What a library warns of while it succeeds ("retrying") stands on standard error and is no answer.
+    """
     done = CliRunner(env=environment()).invoke(app, arguments)
     assert done.exit_code == code, (done.output, done.exception)
-    return done.output
+    return done.output if code else done.stdout
 
 
 def printed(*arguments: str, code: int = 0) -> str:
-    """What a verb prints on standard output, without what it says beside."""
+    """Run a verb and return what it printed on standard output, however it ended."""
     done = CliRunner(env=environment()).invoke(app, arguments)
     assert done.exit_code == code, (done.output, done.exception)
     return done.stdout
