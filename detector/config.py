@@ -35,13 +35,13 @@ class TableSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class VerdictSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Log-odds (natural) of the verdict: prior, cap of one family, threshold of an alert.
 
-    The prior is one pool of 3,000; the threshold twelve to one, which text on unrelated organisations,
+    The prior is one pool of 3,000; the threshold seven to one, which text on unrelated organisations,
     young accounts and a machine's pace reach together, and no two of them.
     """
 
     prior: float = -8.0
     family_cap: float = 5.0
-    threshold: float = 2.5
+    threshold: float = 2.0
     families_min: int = 3
     # Pairs of a signature's id and its cap: what `calibrate` found benign logs to bear. Most are not capped.
     log_odds_max: tuple[tuple[str, float], ...] = ()

@@ -48,6 +48,8 @@ _OPENED, _SINGLE = int(A.OPENED), int(A.SINGLE)
 _WEEK_MS = 7 * DAY_MS
 # Where user text that pools share is less of what members send, a text is one that they met by chance.
 CHANCE_PURITY_MAX = 0.6
+# From here on a pool is one client program.
+ONE_PROGRAM_SHARE = 0.9
 # So that no account speaks for a pool.
 RUN_GAPS_MAX = 50.0
 SEEN_SLOTS = 2 * POOL_K
@@ -250,16 +252,23 @@ def _firing(
     return firing
 
 
-def _alike(links: LinkTable, pools: I64, accounts: AccountTable, tails: Tails, *, purity: F64) -> dict[str, F64]:
-    """Measure the likeness of members where it is no text that makes them alike."""
+def _alike(
+    links: LinkTable, pools: I64, accounts: AccountTable, tails: Tails, *, purity: F64, program_share: F64
+) -> dict[str, F64]:
+    """Measure the likeness of members where it is no text that makes them alike.
+
+    Who share a text and no client program are only asked whether each has tasks of his own.
+    """
     kinds = links.pools[pools, P.KIND]
-    by_chance = np.isin(kinds, _TEXT_KINDS) & (purity < CHANCE_PURITY_MAX)
-    asked = np.flatnonzero(np.isin(kinds, _PROGRAM_KINDS) | by_chance)
+    text = np.isin(kinds, _TEXT_KINDS)
+    unshared = np.isin(kinds, _PROGRAM_KINDS) | (text & (purity < CHANCE_PURITY_MAX))
+    asked = np.flatnonzero(unshared | (text & (program_share < ONE_PROGRAM_SHARE)))
     columns = likeness(links, pools[asked], accounts, tails)._asdict()
     counts = {"compared", "taking", "taking_known"}
     whole = {name: np.full(pools.size, 0.0 if name in counts else np.nan) for name in columns}
     for name, column in columns.items():
-        whole[name][asked] = column
+        to = slice(None) if name == "between_lower" else unshared[asked]
+        whole[name][asked[to]] = column[to]
     return whole
 
 
@@ -298,6 +307,7 @@ def link_view(
     orgs, subnets, payments, prompts = (hyperloglog.estimate(r[pools]) for r in links.sketches.values())
     units = np.maximum(summary[:, _UNITS], 1.0)
     purity = summary[:, _PURITY] / np.maximum(summary[:, _MEMBERS], 1.0)
+    program_share = summary[:, _PROGRAM] / units
     # Leave the pool out here too; with nobody left the bound is 1, and youth says nothing.
     young_rest = np.maximum(population.aged - summary[:, _AGED] * crowd.value / units, 0.0)
     young_rest_young = np.clip(population.young - summary[:, _YOUNG] * crowd.value / units, 0.0, young_rest)
@@ -325,7 +335,7 @@ def link_view(
         paying=summary[:, _PAYING],
         programmed=summary[:, _PROGRAMMED],
         **registrations.alike(accounts, column.sizes[pools], column.hashes[pools], crowds=crowd.value)._asdict(),
-        program_share=summary[:, _PROGRAM] / units,
+        program_share=program_share,
         run_gaps=summary[:, _RUN_GAPS],
         run_log_sd=_share(summary[:, _RUN_SQ], summary[:, _RUN_GAPS]) ** 0.5 / _OCTAVE * np.log(2.0),
         young=summary[:, _YOUNG],
@@ -340,7 +350,7 @@ def link_view(
         rate_members=summary[:, _LOADED],
         rate_log_sd=np.sqrt(summary[:, _SPREAD]),
         rate_noise=summary[:, _NOISE],
-        **_alike(links, pools, accounts, tails, purity=purity),
+        **_alike(links, pools, accounts, tails, purity=purity, program_share=program_share),
         template_collision=summary[:, _COLLIDE],
         watched=np.zeros(pools.size),  # whoever knows what is watched puts it in
         population=max(float(population.accounts.sum()), 1.0),

@@ -3,8 +3,9 @@
 Purpose: how work is dealt out. A dispatcher gives each account about the same rate
 and each item once; customers of one program differ by orders of magnitude.
 Misses: skewed dispatch, repeated items, accounts of very different plans.
-Confuses: a sharded job of one payer (which one organisation pays for); a few builders who run
-the same published exercise, which is why a small group of many programs counts half.
+Confuses: a sharded job of one payer (which one organisation pays for); builders who run the same
+published exercise, which is why a small group of many programs counts half, and one whose members
+have tasks of their own not at all.
 Limits: the spread of members' loads after their first hour with the noise of runs removed,
 bounded from above by the error of both, a twentieth set aside; items by the lower bound of
 their distinct count. Needs twelve members seen for three hours, and prompt fingerprints.
@@ -39,15 +40,22 @@ LOG_ODDS_MAX = 3.5
 # One crowd shows through many of its texts, each with some of it: among so many small groups one is even by chance.
 FEW_LEFT = 0.5
 MEMBERS_FULL = 100.0
+# Of the variance of prompts' lengths between accounts, by the lower bound: what a queue leaves, and what none would.
+BETWEEN_MAX = 0.03
+BETWEEN_NONE = 0.08
 PROGRAM_SHARE_MIN = 0.5
 PROGRAM_SHARE_FULL = 0.9
 
 
-def _together(view: LinkView) -> F64:
-    """Say how far the members are one: by one client program, or by their number."""
+def _one_queue(view: LinkView) -> F64:
+    """What is left of evenness: all of it behind one client program, else by their number, and if nobody has his own.
+
+    A queue deals the same mix to everybody; of builders each has tasks of his own, whatever pipeline they run.
+    """
     program = ramp(view.program_share, low=PROGRAM_SHARE_MIN, high=PROGRAM_SHARE_FULL)
     many = ramp(np.log2(np.maximum(view.rate_members, 1.0)), low=np.log2(MEMBERS_MIN), high=np.log2(MEMBERS_FULL))
-    return np.maximum(program, many)
+    own = ramp(view.between_lower, low=BETWEEN_MAX, high=BETWEEN_NONE)
+    return np.maximum(program, (FEW_LEFT + (1.0 - FEW_LEFT) * many) * (1.0 - own))
 
 
 def judge(view: LinkView) -> Answer:
@@ -60,7 +68,7 @@ def judge(view: LinkView) -> Answer:
     even = ramp(upper, low=EVEN_SD, high=FULL_SD) * ramp(
         distinct_lower, low=DISTINCT_SHARE_MIN - DISTINCT_SHARE_MARGIN, high=DISTINCT_SHARE_MIN
     )
-    even = even * dealt_turns(view) * (FEW_LEFT + (1.0 - FEW_LEFT) * _together(view))
+    even = even * dealt_turns(view) * _one_queue(view)
     uneven = ramp(lower, low=EVEN_SD, high=UNEVEN_SD)
     log_odds = np.where(enough & (view.is_text | view.is_program), LOG_ODDS_MAX * even - UNEVEN_AGAINST * uneven, 0.0)
     facts = {

@@ -3,6 +3,8 @@
 from typing import Any
 
 from detector.signatures.c3_work_queue import (
+    BETWEEN_MAX,
+    BETWEEN_NONE,
     DISTINCT_SHARE_MIN,
     EVEN_SD,
     FEW_LEFT,
@@ -21,6 +23,7 @@ QUEUE: dict[str, Any] = {
     "orgs_lower": 10 * MEMBERS_MIN,
     "rate_log_sd": FULL_SD / 2,
     "rate_noise": FULL_SD**2 / 4,
+    "between_lower": 0.0,
     "texts": TEXTS,
     "prompts": TEXTS,
     "prompts_lower": 0.95 * TEXTS,
@@ -65,6 +68,14 @@ def test_a_few_of_many_programs_count_half_and_a_crowd_or_one_program_in_full() 
     assert judge(SIGNATURE, **few | {"program_share": 0.1}) == FEW_LEFT * LOG_ODDS_MAX
     assert judge(SIGNATURE, **few | {"program_share": 1.0}) == LOG_ODDS_MAX
     assert judge(SIGNATURE, **few | {"program_share": 0.1, "rate_members": MEMBERS_FULL}) == LOG_ODDS_MAX
+
+
+def test_quiet_on_builders_who_each_have_tasks_of_their_own() -> None:
+    builders = QUEUE | {"program_share": 0.1, "between_lower": BETWEEN_NONE}
+    assert judge(SIGNATURE, **builders) == 0.0
+    assert judge(SIGNATURE, **builders | {"between_lower": BETWEEN_MAX}) == LOG_ODDS_MAX
+    assert judge(SIGNATURE, **builders | {"between_lower": NAN}) == LOG_ODDS_MAX
+    assert judge(SIGNATURE, **builders | {"program_share": 1.0}) == LOG_ODDS_MAX
 
 
 def test_evaded_by_skewed_dispatch() -> None:
