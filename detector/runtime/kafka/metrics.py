@@ -5,14 +5,13 @@ integers: no call of a metrics library stands in the fold.
 Invariants: names and labels are those of `FAMILIES`, `SINK_FAMILIES` and `ENFORCER_FAMILIES`; a
 label's values come from the topics, the configuration and closed sets of words, never from an
 event, so their number is bounded. A scrape changes nothing.
-Limits: a family that a process has nothing to say about has no sample. What belongs to enforcers
-or needs labels of analysts is not here; `deploy/README.md` lists it.
+Limits: a family that a process has nothing to say about has no sample.
 Source: Prometheus' rules for names; the operators' handbook for the list.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
@@ -27,7 +26,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from detector import __version__, alerts
+from detector import __version__, alerts, desk
 from detector.accounts import AccountTable
 from detector.links import LinkTable, Sample
 from detector.records import ACTIONS
@@ -36,7 +35,7 @@ from detector.runtime.kafka.session import Session
 from detector.runtime.kafka.status import Process, caps_of, waiting_for
 from detector.runtime.kafka.tally import WORK_S
 from detector.signatures.registry import SIGNATURES
-from detector.vocabulary import RejectReason
+from detector.vocabulary import LabelVerdict, RejectReason
 
 PREFIX: Final = "stillwatch_"
 KINDS: Final = {
@@ -77,6 +76,8 @@ FAMILIES: Final[dict[str, Family]] = {
     "alerts": Family("counter", ("signature", "severity", "mode"), "Alerts opened, by their strongest signature"),
     "alerts_open": Family("gauge", ("signature", "severity"), "Campaigns that are open and were alerted"),
     "alert_time_to_detect_seconds": Family("histogram", (), "Event time from a campaign's first request to its alert"),
+    "labels": Family("counter", ("verdict",), "Analysts' words on alerts of campaigns that are still kept"),
+    "precision_estimate": Family("gauge", ("signature",), "Right alerts of those that analysts called right or wrong"),
     "decisions": Family("counter", ("action", "scope", "mode", "origin"), "Decisions published"),
     "decisions_active": Family("gauge", ("action", "scope"), "Leases that stand"),
     "decisions_vetoed": Family("counter", ("reason",), "Times that policy or an operator held a decision back"),
@@ -206,6 +207,7 @@ def _judged(process: Process) -> Iterator[Measured]:
     yield "alert_time_to_detect_seconds", (), tally.detected
     yield "decision_publish_seconds", (), tally.published
     yield from _held(sessions)
+    yield from labelled(sessions)
     for session in sessions:
         yield from _of_tenant(session)
 
@@ -225,6 +227,15 @@ def _of_tenant(session: Session) -> Iterator[Measured]:
     caps = caps_of(judge)
     yield "blast_radius_ratio", (tenant,), caps.contained_share
     yield "blocked_tokens_ratio", (tenant,), caps.blocked_tokens_share
+
+
+def labelled(sessions: Sequence[Session]) -> Iterator[Measured]:
+    """What analysts said of these judges' alerts."""
+    desks = [session.judge.cases.desk for session in sessions]
+    verdicts = {(verdict,): sum(one.labels.get(verdict, 0) for one in desks) for verdict in get_args(LabelVerdict)}
+    yield from _counted("labels", verdicts)
+    for signature, share in desk.precision(desks).items():
+        yield "precision_estimate", (signature,), share
 
 
 def _held(sessions: list[Session]) -> Iterator[Measured]:
