@@ -3,15 +3,18 @@
 import gc
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
 import pytest
+import urllib3
 from kafka import KafkaProducer
 
 from detector.config import Settings
@@ -21,6 +24,7 @@ from detector.records import Decision, decision_key, encode
 from detector.runtime.kafka.broker import Broker
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.topics import create_topics
+from tests.integration.gateways import free_port
 from tests.integration.live import configuration, environment, wait_until
 from tests.unit.leasing import HOUR, decision
 
@@ -150,12 +154,27 @@ def test_the_verb_keeps_a_file_in_step_and_obeys_the_kill_switch(
         return [orjson.loads(line)["value"] for line in lines[1:]]
 
     config = configuration(connection, tmp_path)
-    command = [sys.executable, "-m", "detector", "enforce", "file", str(path), "--config", str(config)]
+    at = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "detector", "enforce", "file", str(path), "--config", str(config), "--http", at]
+
+    def page(name: str) -> str:
+        with suppress(urllib3.exceptions.HTTPError):  # it may not listen yet
+            return urllib3.request("GET", f"http://{at}/{name}", retries=False, timeout=10).data.decode()
+        return ""
+
+    def samples(name: str) -> float:
+        return float(re.search(rf"^stillwatch_{name} (\S+)$", page("metrics"), re.MULTILINE)[1])  # type: ignore[index]
+
     process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
     try:
         wait_until(lambda: held() == ["a-1"], what="the file")
+        wait_until(lambda: page("readyz") == "ok\n", what="readiness")
+        assert samples("decision_apply_lag_seconds_count") == 0  # what the topic held before is nobody's lag
         publish(connection, current("a-2"))
         wait_until(lambda: held() == ["a-1", "a-2"], what="the next decision")
+        wait_until(lambda: samples("decision_apply_lag_seconds_count") == 1, what="its lag")
+        assert samples("enforcer_copy_held") == 2
+        assert page("healthz") == "ok\n"
         publish(connection, control=b'{"enforcement":"off","since":0,"by":"kim","reason":"drill"}')
         wait_until(lambda: held() == [], what="the kill switch")
         process.send_signal(signal.SIGTERM)
