@@ -52,15 +52,16 @@ def _mixed_rate(p0: F64) -> F64:
 def _youth(view: LinkView) -> F64:
     """Log-likelihood ratio of the young organisations, 0 where ages or the base rate are unknown.
 
-    Of two kinds of campaign the likelier counts. Where only a part is young, who comes for one reason
-    counts as the strangers that `OCCASION` leaves: a course or a fashion makes a middling excess too.
+    Of two kinds of campaign the likelier counts. A course or a fashion makes the young come too, so the
+    members count as the strangers that `OCCASION` leaves.
     """
     known = (view.age_known >= UNITS_MIN) & np.isfinite(view.young) & np.isfinite(view.young_base)
     k, n = np.where(known, view.young, 0.0), np.where(known, view.age_known, 0.0)
     p0 = np.clip(np.where(known, view.young_base, 1.0), BASE_RATE_MIN, BASE_RATE_MAX)
     fresh = _excess(k, n, p0=p0, p1=np.maximum(YOUNG_RATE, p0))
-    mixed = _excess(k, n, p0=p0, p1=_mixed_rate(p0)) / (1.0 + np.maximum(n - 1.0, 0.0) * OCCASION)
-    return np.where(known, np.clip(np.maximum(fresh, mixed), -SETTLED_AGAINST, YOUNG_MAX), 0.0)
+    mixed = _excess(k, n, p0=p0, p1=_mixed_rate(p0))
+    excess = np.maximum(fresh, mixed) / (1.0 + np.maximum(n - 1.0, 0.0) * OCCASION)
+    return np.where(known, np.clip(excess, -SETTLED_AGAINST, YOUNG_MAX), 0.0)
 
 
 def _even_share(view: LinkView) -> F64:
@@ -114,7 +115,7 @@ SIGNATURE = Signature(
     needs=(),
     needs_any=("account_created_at", "template_fp", "anchor_fps", "run_fps", "system_prompt_fp"),
     maturity="enforce",
-    version=4,
+    version=5,
     cross_account=True,
     judge=judge,
     log_odds_max=TURNOVER_MAX,

@@ -3,7 +3,8 @@
 Purpose: how work is dealt out. A dispatcher gives each account about the same rate
 and each item once; customers of one program differ by orders of magnitude.
 Misses: skewed dispatch, repeated items, accounts of very different plans.
-Confuses: a sharded job of one payer (which one organisation pays for).
+Confuses: a sharded job of one payer (which one organisation pays for); a few builders who run
+the same published exercise, which is why a small group of many programs counts half.
 Limits: the spread of members' loads after their first hour with the noise of runs removed,
 bounded from above by the error of both, a twentieth set aside; items by the lower bound of
 their distinct count. Needs twelve members seen for three hours, and prompt fingerprints.
@@ -13,7 +14,17 @@ looks at texts of innocents (two worlds, at eight to seventy hours) one in a tho
 
 import numpy as np
 
-from detector.signatures.contract import Answer, FactColumn, LinkView, Signature, dealt_turns, ramp, rate_bounds, ratio
+from detector.signatures.contract import (
+    F64,
+    Answer,
+    FactColumn,
+    LinkView,
+    Signature,
+    dealt_turns,
+    ramp,
+    rate_bounds,
+    ratio,
+)
 
 MEMBERS_MIN = 12.0
 EVEN_SD = 0.85
@@ -25,6 +36,18 @@ DISTINCT_SHARE_MARGIN = 0.15
 UNEVEN_AGAINST = 2.0
 SIGMAS = 3.0
 LOG_ODDS_MAX = 3.5
+# One crowd shows through many of its texts, each with some of it: among so many small groups one is even by chance.
+FEW_LEFT = 0.5
+MEMBERS_FULL = 100.0
+PROGRAM_SHARE_MIN = 0.5
+PROGRAM_SHARE_FULL = 0.9
+
+
+def _together(view: LinkView) -> F64:
+    """Say how far the members are one: by one client program, or by their number."""
+    program = ramp(view.program_share, low=PROGRAM_SHARE_MIN, high=PROGRAM_SHARE_FULL)
+    many = ramp(np.log2(np.maximum(view.rate_members, 1.0)), low=np.log2(MEMBERS_MIN), high=np.log2(MEMBERS_FULL))
+    return np.maximum(program, many)
 
 
 def judge(view: LinkView) -> Answer:
@@ -37,7 +60,7 @@ def judge(view: LinkView) -> Answer:
     even = ramp(upper, low=EVEN_SD, high=FULL_SD) * ramp(
         distinct_lower, low=DISTINCT_SHARE_MIN - DISTINCT_SHARE_MARGIN, high=DISTINCT_SHARE_MIN
     )
-    even = even * dealt_turns(view)
+    even = even * dealt_turns(view) * (FEW_LEFT + (1.0 - FEW_LEFT) * _together(view))
     uneven = ramp(lower, low=EVEN_SD, high=UNEVEN_SD)
     log_odds = np.where(enough & (view.is_text | view.is_program), LOG_ODDS_MAX * even - UNEVEN_AGAINST * uneven, 0.0)
     facts = {
@@ -58,7 +81,7 @@ SIGNATURE = Signature(
     needs=("prompt_fp",),
     needs_any=("template_fp", "anchor_fps", "run_fps", "system_prompt_fp"),
     maturity="enforce",
-    version=4,
+    version=5,
     cross_account=True,
     judge=judge,
     log_odds_max=LOG_ODDS_MAX,

@@ -99,7 +99,7 @@ _POOL: Final[Row] = {
     "programmed": 90, "program_share": 0.97, "purity": 0.95, "age_ms": 3 * DAY_MS,
 }  # fmt: skip
 _QUEUE: Final[Row] = {
-    "rate_members": 80, "orgs_lower": 80, "rate_log_sd": 0.2, "rate_noise": 0.05,
+    "rate_members": 120, "orgs_lower": 120, "rate_log_sd": 0.2, "rate_noise": 0.05,
     "texts": 10_000, "prompts": 9_900, "prompts_lower": 9_500,
 }  # fmt: skip
 _WORKERS: Final[Row] = {

@@ -10,16 +10,16 @@ from typer.testing import CliRunner
 
 from detector.__main__ import app
 from detector.runtime.kafka.connection import Connection
-from tests.integration.live import committed, environment, read_topic, stillwatch, wait_until, worker
+from tests.integration.live import committed, environment, printed, read_topic, stillwatch, wait_until, worker
 
 
 def test_topics_are_created_once_and_checked(kafka: str) -> None:
     place = ("--bootstrap", kafka, "--prefix", "made.")
     assert "made.access: missing" in stillwatch("topics", "check", *place, code=1)
-    made = stillwatch("topics", "create", "--access-partitions", "3", *place)
+    made = printed("topics", "create", "--access-partitions", "3", *place)
     assert made.count("created made.") == 11
-    assert stillwatch("topics", "create", *place) == "all topics are there\n"
-    assert stillwatch("topics", "check", *place).count(": ok\n") == 11
+    assert printed("topics", "create", *place) == "all topics are there\n"
+    assert printed("topics", "check", *place).count(": ok\n") == 11
 
 
 def test_a_new_installation_begins_at_the_end_and_goes_on_where_it_was(
@@ -29,7 +29,7 @@ def test_a_new_installation_begins_at_the_end_and_goes_on_where_it_was(
     place = ("--bootstrap", connection.bootstrap, "--prefix", connection.prefix)
     log = tmp_path / "log.jsonl"
     log.write_bytes(b"no event\n" * 5)
-    assert stillwatch("produce", str(log), *place) == f"5 records sent to {connection.prefix}access\n"
+    assert printed("produce", str(log), *place) == f"5 records sent to {connection.prefix}access\n"
     with worker(connection, tmp_path, "--roles", "encode", begin="end") as live:
         wait_until(live.running, what="a start")
         stillwatch("produce", str(log), "--rate", "1000", *place)
@@ -47,7 +47,7 @@ def test_run_needs_a_key() -> None:
 
 def test_brokers_that_do_not_answer_are_an_infrastructure_error() -> None:
     said = stillwatch("topics", "check", "--bootstrap", "127.0.0.1:1", code=4)
-    assert said == "error: no broker lets us in: 127.0.0.1:1: Connection refused; check --bootstrap\n"
+    assert "error: no broker lets us in: 127.0.0.1:1: Connection refused; check --bootstrap\n" in said
 
 
 def test_dev_kafka_says_where_it_is_and_ends_in_order(kafka: str) -> None:

@@ -8,14 +8,14 @@ import orjson
 
 from detector.runtime.kafka.connection import Connection
 from tests.integration.conftest import Recorded
-from tests.integration.live import all_ended, outputs, read_topic, stillwatch, wait_until, worker
+from tests.integration.live import all_ended, outputs, printed, read_topic, wait_until, worker
 
 
 def test_live_gives_the_alerts_and_decisions_of_a_replay(
     installation: Callable[..., Connection], recorded: Recorded, tmp_path: Path
 ) -> None:
     connection = installation(snapshot_interval_ms=2_000)
-    said = stillwatch(
+    said = printed(
         "produce", str(recorded.log), "--end", "--bootstrap", connection.bootstrap, "--prefix", connection.prefix
     )
     assert said.startswith(f"{len(recorded.log.read_bytes().splitlines())} records sent")

@@ -92,11 +92,11 @@ def test_alerts_are_listed_shown_labelled_and_resolved(published: Published) -> 
     assert says("alerts", "show", campaign.alert_id) == orjson.loads(encode(campaign))
     assert says("alerts", "list", "--severity", "info") == []
     assert campaign.alert_id in stillwatch("alerts", "list", "--all", "-o", "human", *place)
-    assert orjson.loads(stillwatch("alerts", "list", "--all", "--json", *place)) == listed
+    assert orjson.loads(printed("alerts", "list", "--all", "--json", *place)) == listed
     shown = stillwatch("alerts", "show", campaign.alert_id, "-o", "human", *place)
     assert "It would be wrong" in shown
     assert "\u2588" in shown
-    first = stillwatch("alerts", "tail", "--from-beginning", "--limit", "1", *place)
+    first = printed("alerts", "tail", "--from-beginning", "--limit", "1", *place)
     assert orjson.loads(first)["revision"] == 0
     stillwatch("alerts", "label", campaign.alert_id, "fp", "--by", "kim", "--note", "a load test", *place)
     stillwatch("alerts", "label", campaign.alert_id, "suspicious", "--by", "kim", *place)
@@ -147,7 +147,7 @@ def test_the_board_is_the_highest_seq_of_each_key_without_tombstones(published: 
     assert says("decisions", "get", "nobody", "--scope", "account")["topic"] == {"state": "absent"}
     said = stillwatch("decisions", "get", some.decision_id, "-o", "human", *place)
     assert "acts_now                     True" in said
-    tailed = stillwatch("decisions", "tail", "--from-beginning", "--limit", "2", "-o", "csv", *place)
+    tailed = printed("decisions", "tail", "--from-beginning", "--limit", "2", "-o", "csv", *place)
     assert [row["decision"] for row in csv.DictReader(io.StringIO(tailed))] == [
         d.decision_id for d in published.decisions[:2]
     ]
@@ -278,7 +278,7 @@ def test_dead_letters_are_counted_shown_and_tried_again(installation: Callable[.
         ("missing_field", 1, 0, 0),
         ("unknown_tenant", 1, 77, 77),
     ]
-    shown = stillwatch("dlq", "show", "0:1", *place)
+    shown = printed("dlq", "show", "0:1", *place)
     assert orjson.loads(shown)["content_kept"] is True
     assert "kept\\n" not in shown
     assert "no letter at 0:50" in stillwatch("dlq", "show", "50", *place, code=3)

@@ -79,7 +79,7 @@ def test_a_range_is_cut_by_offset_or_by_time(installation: Callable[..., Connect
     config.write_text(f'[kafka]\nbootstrap = "{connection.bootstrap}"\n')
 
     def rows(query: str) -> int:
-        said = stillwatch("validate", address(connection, query, brokers=False), "--config", str(config), "-o", "json")
+        said = printed("validate", address(connection, query, brokers=False), "--config", str(config), "-o", "json")
         return int(orjson.loads(said)["rows"])
 
     assert rows("?from=2&to=7") == 5

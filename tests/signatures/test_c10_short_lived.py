@@ -63,6 +63,12 @@ def test_a_middling_excess_stays_mild_however_many_share_it() -> None:
         assert judge(SIGNATURE, **YOUNG | fashion) < YOUNG_MAX / 4
 
 
+def test_two_in_three_young_are_a_fashion_too_and_a_batch_is_none() -> None:
+    young = {"young": 0.66 * UNITS, "young_base": 0.28}
+    assert 0.0 < judge(SIGNATURE, **YOUNG | young) < 0.75 * YOUNG_MAX
+    assert judge(SIGNATURE, **YOUNG | young | {"young": 0.95 * UNITS}) == YOUNG_MAX
+
+
 def test_acquits_only_where_no_more_are_young_than_elsewhere() -> None:
     usual = {"young": 0.2 * UNITS, "young_base": 0.2}
     assert judge(SIGNATURE, **YOUNG | usual) == -SETTLED_AGAINST

@@ -5,8 +5,10 @@ from typing import Any
 from detector.signatures.c3_work_queue import (
     DISTINCT_SHARE_MIN,
     EVEN_SD,
+    FEW_LEFT,
     FULL_SD,
     LOG_ODDS_MAX,
+    MEMBERS_FULL,
     MEMBERS_MIN,
     SIGNATURE,
     UNEVEN_SD,
@@ -15,8 +17,8 @@ from tests.signatures.builders import NAN, judge
 
 TEXTS = 10_000.0
 QUEUE: dict[str, Any] = {
-    "rate_members": 8 * MEMBERS_MIN,
-    "orgs_lower": 8 * MEMBERS_MIN,
+    "rate_members": 10 * MEMBERS_MIN,
+    "orgs_lower": 10 * MEMBERS_MIN,
     "rate_log_sd": FULL_SD / 2,
     "rate_noise": FULL_SD**2 / 4,
     "texts": TEXTS,
@@ -58,6 +60,13 @@ def test_quiet_where_conversations_are_dealt_out_which_makes_loads_even() -> Non
     assert judge(SIGNATURE, **QUEUE | {"taking_over": NAN}) == LOG_ODDS_MAX
 
 
+def test_a_few_of_many_programs_count_half_and_a_crowd_or_one_program_in_full() -> None:
+    few = QUEUE | {"rate_members": MEMBERS_MIN, "rate_log_sd": FULL_SD / 4, "rate_noise": 0.0}
+    assert judge(SIGNATURE, **few | {"program_share": 0.1}) == FEW_LEFT * LOG_ODDS_MAX
+    assert judge(SIGNATURE, **few | {"program_share": 1.0}) == LOG_ODDS_MAX
+    assert judge(SIGNATURE, **few | {"program_share": 0.1, "rate_members": MEMBERS_FULL}) == LOG_ODDS_MAX
+
+
 def test_evaded_by_skewed_dispatch() -> None:
     assert judge(SIGNATURE, **QUEUE | {"rate_log_sd": UNEVEN_SD}) <= 0.0
 
@@ -80,7 +89,7 @@ def test_rates_known_too_badly_to_differ_are_not_even() -> None:
     noisy = {"rate_log_sd": 0.0, "rate_noise": 0.8, "rate_members": 2 * MEMBERS_MIN}
     assert judge(SIGNATURE, **QUEUE | noisy) < LOG_ODDS_MAX
     assert judge(SIGNATURE, **QUEUE | noisy | {"rate_members": MEMBERS_MIN}) < LOG_ODDS_MAX / 4
-    assert judge(SIGNATURE, **QUEUE | noisy | {"rate_noise": 0.01}) == LOG_ODDS_MAX
+    assert judge(SIGNATURE, **QUEUE | noisy | {"rate_noise": 0.01, "program_share": 1.0}) == LOG_ODDS_MAX
 
 
 def test_abstains_without_prompt_fingerprints() -> None:
