@@ -189,6 +189,7 @@ class DecisionClient:
         numbers = consumer.partitions_for_topic(topic)
         if not numbers:
             consumer.close()
+            self._positions.clear()  # what comes back under the name is another log: sequence numbers go on
             raise UnavailableError(f"topic {topic} is missing")
         places = [TopicPartition(topic, number) for number in sorted(numbers)]
         consumer.assign(places)
@@ -206,6 +207,7 @@ class DecisionClient:
             **client_arguments(self.connection),
             group_id=None,
             enable_auto_commit=False,
+            allow_auto_create_topics=False,  # a topic that comes back must be the installation's own
             auto_offset_reset="none",
             isolation_level=isolation,
             request_timeout_ms=10_000,

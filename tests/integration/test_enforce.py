@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 import pytest
 import urllib3
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 
 from detector.config import Settings
 from detector.enforce.client import DecisionClient, now_ms
@@ -112,6 +112,33 @@ def test_a_client_that_slept_for_a_day_reads_anew_and_keeps_what_still_stands(
         assert ahead_ms >= 13 * HOUR
     finally:
         client.stop()
+
+
+@pytest.mark.usefixtures("collected")
+def test_a_client_whose_topic_is_gone_keeps_each_lease_to_its_end_and_follows_the_topic_that_comes_back(
+    installation: Callable[..., Connection],
+) -> None:
+    connection = installation()
+    ends_ms = now_ms() + 6_000
+    publish(connection, current(seq=5), current("a-2", expires_at=ends_ms))
+    client = DecisionClient(connection)
+    assert client.start(timeout_s=60)
+    admin = KafkaAdminClient(bootstrap_servers=connection.bootstrap)
+    try:
+        admin.delete_topics([connection.topic("decisions")])
+        wait_until(lambda: "is missing" in client.status().error, what="that the client notices")
+        assert "decisions" not in [name.removeprefix(connection.prefix) for name in admin.list_topics()]
+        assert client.ready.is_set()
+        assert contained(client)
+        wait_until(lambda: not contained(client, "a-2"), what="the end of a lease")
+        assert now_ms() >= ends_ms
+        create_topics(connection, Settings())
+        publish(connection, current(seq=6, state="revoked"), current("a-3"))
+        wait_until(lambda: contained(client, "a-3"), what="a decision of the new topic")
+        wait_until(lambda: not contained(client), what="the revoke")
+    finally:
+        client.stop()
+        admin.close()
 
 
 def test_the_kill_switch_is_seen_behind_a_transaction_that_hangs(installation: Callable[..., Connection]) -> None:
