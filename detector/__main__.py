@@ -25,6 +25,7 @@ class Verb(NamedTuple):
     module: str
     brief: str
     needs: tuple[str, ...] = ()
+    files: str = ""  # the module that does without `KAFKA` what needs no topic
 
 
 KAFKA = ("aiokafka",)
@@ -45,18 +46,16 @@ VERBS = {
     "run": Verb("run", "Run the live worker: access events in, alerts and decisions out.", KAFKA),
     "topics": Verb("topics", "Create the topics that are missing, or check them.", KAFKA),
     "produce": Verb("produce", "Put a log file's records on the access topic, as a gateway would.", KAFKA),
-    "alerts": Verb("alerts", "Alerts: read them, say what they were, close them.", KAFKA),
+    "alerts": Verb("alerts", "Alerts: read them, say what they were, close them.", KAFKA, files="of_runs"),
     "sinks": Verb("sinks", "Deliver alerts to pagers, chats, webhooks, files and topics.", KAFKA),
-    "decisions": Verb("decisions", "Decisions: what holds, why, and an operator's word on it.", KAFKA),
+    "decisions": Verb("decisions", "Decisions: what holds, why, and an operator's word on it.", KAFKA, files="of_runs"),
     "allow": Verb("allow", "The allow-list: exemptions, each with an owner and an end.", KAFKA),
     "dlq": Verb("dlq", "Dead letters: records that were refused. Their content is never shown.", KAFKA),
     "doctor": Verb("doctor", "Examine brokers, topics, clock, groups, key, state and disk.", KAFKA),
     "dev": Verb("dev", "Run a single-node Kafka on loopback until Ctrl-C.", KAFKA),
     "enforce": Verb("enforce", "Bring decisions to whoever enforces them.", ("aiokafka", "envoy", "redis")),
     "serve": Verb("serve", "Show campaigns, decisions, caps and coverage in a browser, read-only.", KAFKA),
-    "indicators": Verb(
-        "indicators", "Share what campaigns look like with other labs, as STIX 2.1.", ("aiokafka", "stix2")
-    ),
+    "indicators": Verb("indicators", "Share what campaigns look like with other labs, as STIX 2.1.", ("stix2",)),
     "peers": Verb("peers", "Run others' detectors on the same log, at equal collateral.", ("sklearn",)),
 }
 
@@ -64,9 +63,10 @@ VERBS = {
 def load(name: str) -> TyperCommand | TyperGroup:
     """A verb's command, its module loaded; where an extra is missing, one that says so."""
     verb = VERBS[name]
-    if any(find_spec(module) is None for module in verb.needs):
+    missing = tuple(module for module in verb.needs if find_spec(module) is None)
+    if missing and not (verb.files and missing == KAFKA):
         return _without(name)
-    made: Any = getattr(import_module(f"detector.cli.{verb.module}"), name)
+    made: Any = getattr(import_module(f"detector.cli.{verb.files if missing else verb.module}"), name)
     if not isinstance(made, typer.Typer):
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         alone.command(name)(made)
@@ -78,7 +78,7 @@ def load(name: str) -> TyperCommand | TyperGroup:
 
 def _without(name: str) -> TyperCommand:
     said = (
-        "this verb needs the extra `kafka` (enforce: `enforce` too, indicators: `share` too; peers: `peers` alone): "
+        "this verb needs the extra `kafka` (enforce: `enforce` too; indicators: `share` alone; peers: `peers` alone): "
         "pip install 'stillwatch[kafka,enforce,share,peers]'"
     )
 

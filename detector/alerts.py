@@ -244,6 +244,13 @@ def test_alert(issuer: Issuer, *, now_ms: int) -> Alert:
     )
 
 
+def over(alert: Alert) -> Alert:
+    """The last revision of an operational alert: what it tells of is over with its hour."""
+    return msgspec.structs.replace(
+        alert, revision=1, status="resolved", status_reason="its hour is over", recommended_action="observe"
+    )
+
+
 def _operational(
     what: str,
     *,

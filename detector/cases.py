@@ -218,20 +218,20 @@ class Cases:
             self.publish(goes, end_ms, absorbed_by=alerts.alert_id(stays))
         del self.campaigns[goes.number]
         # What operators lifted stays lifted; what they approved was the one, not the other.
-        lifted = self.desk.lifted
-        self.desk.lifted = {key: stays.id if held == goes.id else held for key, held in lifted.items()}
+        self.desk.lifted = {key: stays.id if held == goes.id else held for key, held in self.desk.lifted.items()}
         self.desk.approvals.pop(goes.id, None)
         return stays
 
     # --- leases ----------------------------------------------------------------
 
     def expire(self, end_ms: int) -> None:
-        """Bury the keys whose lease ended a day ago, end the leases that have run out, and the watch over campaigns."""
+        """End what has run out: leases, watches over campaigns, warnings; bury keys whose lease ended a day ago."""
         effective_ms = end_ms + self.settings.lateness_ms
         self.outputs += decision.bury(self.ledger, tenant=self.tenant, effective_ms=effective_ms)
         self.outputs += decision.expire(self.ledger, now_ms=end_ms, effective_ms=effective_ms)
         for number in life.expired(self.campaigns.values(), now_ms=end_ms):
             self._disband(number)
+        self.outputs += publishing.settled(self.outlet, now_ms=end_ms)
 
     def revoke(self, key: Key, *, now_ms: int, reason: str) -> None:
         """End a lease by an operator's word, in force at once."""
@@ -344,8 +344,8 @@ class Cases:
         life.leave(number, self.links, self.accounts)
 
     def quiet(self) -> bool:
-        """Say whether time alone changes nothing: no lease stands, and no campaign but those that sleep."""
-        return not self.ledger.leases and all(life.sleeps(c) for c in self.campaigns.values())
+        """Say whether time alone changes nothing: no lease or warning stands, and no campaign but those that sleep."""
+        return not (self.ledger.leases or self.outlet.warned) and all(life.sleeps(c) for c in self.campaigns.values())
 
     def split(self, end_ms: int) -> None:
         """Make two campaigns of one whose active members are two sets that share nothing."""

@@ -1,28 +1,33 @@
-"""Desk: what operators have said that still holds: exemptions, the kill switch, lifted leases, watched links.
+"""Desk: what operators have said that still holds: exemptions, the kill switch, lifted leases, watched links, labels.
 
 Purpose: keep operators' records that wait for their time, and what the ones that acted
 left behind. What they change is `orders`' matter.
 Invariants: a range of operators' records delivered twice counts once, a hole is an error;
 records wait in the order (ingest time, source, position), however they came in. A lease
 that an operator lifted is not given again by the same campaign until an operator says so.
-Limits: as many exemptions as operators write, `WATCHED_MAX` watched links; what has expired goes when it is next
-looked at.
+Limits: as many exemptions as operators write, `WATCHED_MAX` watched links, the newest `LABELLED_MAX` labels; what has
+expired goes when it is next looked at.
 Source: the operators' safety policy.
 """
 
 import bisect
+from collections.abc import Iterable
 
 import msgspec
 
 from detector.frames import Entry, OperatorFrame
-from detector.operators import AllowEntry, Indicator
+from detector.operators import AllowEntry, Indicator, Label
 from detector.panes import GapError
 from detector.records import Approval
-from detector.vocabulary import Enforcement
+from detector.vocabulary import Enforcement, LabelVerdict
 
 NEVER_DUE = 1 << 62
 # Findings of others are few, and lists of addresses have no place here.
 WATCHED_MAX = 4_096
+# As many of the newest labels make the estimates of precision.
+LABELLED_MAX = 4_096
+# Of OCSF's verdicts those that say whether an alert was right; the others say nothing about a signature.
+RIGHT, WRONG = frozenset({"true_positive"}), frozenset({"false_positive", "benign"})
 # The attributes of an account's row that an exemption may name, beside its own name.
 ATTRIBUTE_SCOPES = ("org", "payment_fp")
 
@@ -48,6 +53,8 @@ class Desk(msgspec.Struct):
     enforcement: Enforcement = "on"
     watched: dict[int, Indicator] = {}  # by link key
     outcomes: dict[str, int] = {}
+    labels: dict[str, int] = {}  # by verdict
+    labelled: dict[str, tuple[LabelVerdict, tuple[str, ...]]] = {}  # by alert: the last word, and what had spoken
     approve_after_ms: int = -1  # replay's --approve-after; -1: nobody approves by the clock
 
 
@@ -122,6 +129,26 @@ def withdraw(desk: Desk, key: tuple[str, str]) -> bool:
     """Take an exemption back; False where there is none."""
     desk.named = {named: value for named, value in desk.named.items() if (named[0], value) != key}
     return desk.exemptions.pop(key, None) is not None
+
+
+def label(desk: Desk, record: Label, *, signature_ids: tuple[str, ...]) -> None:
+    """Keep an analyst's word on an alert, in the place of an earlier one."""
+    desk.labels[record.verdict] = desk.labels.get(record.verdict, 0) + 1
+    desk.labelled.pop(record.alert_id, None)
+    desk.labelled[record.alert_id] = record.verdict, signature_ids
+    while len(desk.labelled) > LABELLED_MAX:
+        del desk.labelled[next(iter(desk.labelled))]
+
+
+def precision(desks: Iterable[Desk]) -> dict[str, float]:
+    """The share of right alerts among those to which a signature contributed and whose label says right or wrong."""
+    right: dict[str, int] = {}
+    said: dict[str, int] = {}
+    for verdict, signature_ids in (held for one in desks for held in one.labelled.values()):
+        for signature in signature_ids if verdict in RIGHT | WRONG else ():
+            said[signature] = said.get(signature, 0) + 1
+            right[signature] = right.get(signature, 0) + (verdict in RIGHT)
+    return {signature: round(right[signature] / number, 6) for signature, number in sorted(said.items())}
 
 
 def watch(desk: Desk, indicator: Indicator, *, digest: int, now_ms: int) -> str:

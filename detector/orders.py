@@ -6,7 +6,8 @@ is in force from then on; the outcome of every record is counted by name. A lift
 stays lifted for its campaign, a resolved campaign stays resolved while its accounts act.
 The kill switch is for all tenants: each judge ends its own leases, and passes the record on.
 Limits: an exemption by organisation or payment frees the members of open campaigns; other
-attributes are held against a decision's own key only. Labels change nothing here.
+attributes are held against a decision's own key only. Labels decide nothing: they are counted, for alerts of campaigns
+that are still kept (open, watched, or resolved and acting).
 Source: the operators' safety policy; the record contract's life of a decision.
 """
 
@@ -21,7 +22,7 @@ from detector.cases import Cases
 from detector.config import Settings, config_hash
 from detector.decision import Cause, Key
 from detector.desk import Waiting
-from detector.operators import KINDS, AllowEntry, Command, Control, Indicator
+from detector.operators import KINDS, AllowEntry, Command, Control, Indicator, Label
 from detector.policy import stricter
 from detector.records import Approval, decode
 
@@ -46,7 +47,7 @@ def carry_out(cases: Cases, item: Waiting, *, now_ms: int) -> None:
     elif isinstance(record, Command):
         outcome = _COMMANDS[record.command](cases, record, now_ms)
     else:
-        outcome = "label"
+        outcome = _label(cases, record)
     desk.count(cases.desk, outcome)
 
 
@@ -67,6 +68,15 @@ def _allow(cases: Cases, entry: AllowEntry, digest: int, now_ms: int) -> str:
         if covered:
             cases.revoke((scope, value), now_ms=now_ms, reason=EXEMPTED)
     return "allow"
+
+
+def _label(cases: Cases, record: Label) -> str:
+    """Keep a label of one of this tenant's alerts; labels name no tenant."""
+    campaign = next((c for _, c in sorted(cases.campaigns.items()) if alerts.alert_id(c) == record.alert_id), None)
+    if campaign is None:
+        return "label_unmatched"
+    desk.label(cases.desk, record, signature_ids=campaign.signature_ids)
+    return "label"
 
 
 def _attributes(cases: Cases) -> dict[str, dict[str, int]]:

@@ -4,7 +4,7 @@ Purpose: decide whether a campaign has news worth a revision, hold back what com
 fast, and say operational things once an hour.
 Invariants: a function of campaigns and event time; a suppressed alert is written all the
 same, with that status, and decisions are never held back. What was suppressed stays so until an
-hour has room for it, and then opens, or until it ends.
+hour has room for it, and then opens, or until it ends. An operational alert is resolved when its hour is over.
 Limits: hours are those of event time (tumbling).
 Source: the operators' noise rules: an update on doubled size, on a change of severity, or
 every `update_interval_ms`; a bound on alerts opened per hour.
@@ -41,7 +41,7 @@ class Outlet(msgspec.Struct):
 
     hour: int = 0
     opened: int = 0
-    warned: dict[str, int] = {}  # operational alerts, by id: their hour
+    warned: dict[str, Alert] = {}  # operational alerts that stand, by id
     weighed: dict[int, tuple[int, int]] = {}  # links that would found a campaign: last time, most log-odds / 1000
 
 
@@ -89,14 +89,20 @@ def storms(outlet: Outlet, settings: DecisionSettings, *, now_ms: int) -> bool:
 
 
 def once(outlet: Outlet, alert: Alert) -> list[Alert]:
-    """Pass an operational alert on unless its hour has had it."""
-    hour = alert.first_seen // HOUR_MS
-    for gone in [identity for identity, said in outlet.warned.items() if said < hour]:
-        del outlet.warned[gone]
+    """Pass an operational alert on unless its hour has had it; those of hours before are over."""
     if alert.alert_id in outlet.warned:
         return []
-    outlet.warned[alert.alert_id] = hour
-    return [alert]
+    said = [*settled(outlet, now_ms=alert.first_seen), alert]
+    outlet.warned[alert.alert_id] = alert
+    return said
+
+
+def settled(outlet: Outlet, *, now_ms: int) -> list[Alert]:
+    """Resolve the operational alerts whose hour is over; what goes on has an alert of its own hour."""
+    over = [alert for alert in outlet.warned.values() if alert.window.end <= now_ms]
+    for alert in over:
+        del outlet.warned[alert.alert_id]
+    return [alerts.over(alert) for alert in over]
 
 
 def revision(

@@ -65,14 +65,15 @@ def figure(value: float) -> str:
 
 
 def facts_of(item: Evidence) -> str:
-    """The first facts of a piece of evidence, with what they were held against.
+    """The first facts of a piece of evidence, with what they were held against; comparisons with others come first.
 
     >>> facts = {"rate_spread": Fact(value=0.2, unit="log", threshold=0.7)}
     >>> facts_of(Evidence(signature="c3", family="timing", log_odds=3.0, counted=True, facts=facts))
     'rate spread 0.2 log (at most 0.7)'
     """
     said = []
-    for name, fact in list(item.facts.items())[:FACTS_SHOWN]:
+    ordered = sorted(item.facts.items(), key=lambda named: named[1].baseline is None)
+    for name, fact in ordered[:FACTS_SHOWN]:
         held = [f"{side_of(fact)} {figure(fact.threshold)}"] if fact.threshold is not None else []
         held += [f"elsewhere {figure(fact.baseline)}"] if fact.baseline is not None else []
         words = f"{name.replace('_', ' ')} {figure(fact.value)}"

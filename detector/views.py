@@ -313,6 +313,8 @@ def link_view(
     young_rest_young = np.clip(population.young - summary[:, _YOUNG] * crowd.value / units, 0.0, young_rest)
     firing = _firing(population, tails, fired, based, crowd.value / units)
     taken_over, judged, _ = firing[TAKES_OVER]
+    # The sampled organisations are all different: there are at least as many, whatever the estimate's error.
+    orgs_lower = np.maximum(np.minimum(orgs.lower, crowd.upper), summary[:, _UNITS])
     return LinkView(
         kind=links.pools[pools, P.KIND],
         is_text=np.isin(links.pools[pools, P.KIND], _TEXT_KINDS),
@@ -321,9 +323,8 @@ def link_view(
         span_ms=p[:, P.LAST] - p[:, P.FIRST],
         age_ms=now_ms - links.stats[links.pools[pools, P.LINK], 1].astype(np.float64),
         accounts=crowd.value,
-        # The sampled organisations are all different: there are at least as many, whatever the estimate's error.
-        orgs_lower=np.maximum(np.minimum(orgs.lower, crowd.upper), summary[:, _UNITS]),
-        orgs=orgs.value,
+        orgs_lower=orgs_lower,
+        orgs=np.maximum(orgs.value, orgs_lower),
         subnets=subnets.value,
         subnets_lower=subnets.lower,
         subnets_upper=subnets.upper,

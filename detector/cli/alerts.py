@@ -5,68 +5,46 @@ from typing import Annotated
 
 import typer
 
-from detector.cli.alert_page import write_page
-from detector.cli.common import of_run
-from detector.cli.dossier import show_case
+from detector.cli.alerts_shown import (
+    COLUMNS,
+    AlertId,
+    Events,
+    Every,
+    InDossier,
+    OfSeverity,
+    OfTenant,
+    of_folder,
+    write_alert,
+    write_list,
+)
+from detector.cli.common import of_run, read_key
+from detector.cli.dossier import from_folder, write_dossier
+from detector.cli.dossier_topics import from_topics
 from detector.cli.options import KeyFile
 from detector.cli.orders import By, Reason, Verdict, now_ms, said, verdict_of
-from detector.cli.output import Listing
-from detector.cli.verbs import FromBeginning, Limit, Topics, printing, row_of
+from detector.cli.verbs import FromBeginning, Limit, Topics, printing
 from detector.operators import Command, Label
-from detector.records import Alert
-from detector.runtime.explain import read_run
 from detector.runtime.kafka import orders_out, views
 from detector.runtime.printing import printable
 from detector.runtime.sources import InputError
-from detector.vocabulary import Severity
 
 alerts = typer.Typer(help="Alerts: read them, say what they were, close them.", no_args_is_help=True)
 
-AlertId = Annotated[str, typer.Argument(metavar="ID", help="an alert's id, or its campaign's")]
-COLUMNS = {
-    "alert": "alert_id",
-    "rev": "revision",
-    "status": "status",
-    "severity": "severity",
-    "kind": "kind",
-    "tenant": "entity.tenant",
-    "entity": "entity.value",
-    "detected": "detected_at",
-    "mode": "mode",
-    "accounts": "campaign.accounts",
-    "requests": "damage.requests",
-    "title": "title",
-}
-CLOSED = ("resolved", "suppressed")
 Folder = Annotated[Path | None, typer.Option("--in", metavar="DIR", help="a replay's directory; else the topics")]
-
-
-def _known(topics: Topics, folder: Path | None) -> dict[str, Alert]:
-    """The latest revision of each alert, of a replay or of the topics."""
-    if folder is None:
-        return views.alerts(topics.connection)
-    with of_run(folder):
-        return views.latest(read_run(folder).alerts)
 
 
 @alerts.command("list")
 @printing
 def list_(
     topics: Topics,
-    every: Annotated[bool, typer.Option("--all", help="resolved and suppressed ones too")] = False,
-    severity: Annotated[Severity | None, typer.Option(help="only of this severity")] = None,
-    tenant: Annotated[str | None, typer.Option(help="only of this tenant")] = None,
+    every: Every = False,
+    severity: OfSeverity = None,
+    tenant: OfTenant = None,
     folder: Folder = None,
 ) -> None:
     """List the latest revision of each alert."""
-    wanted = [
-        row_of(alert)
-        for alert in _known(topics, folder).values()
-        if (every or alert.status not in CLOSED)
-        and severity in (None, alert.severity)
-        and tenant in (None, alert.entity.tenant)
-    ]
-    topics.rows(wanted, COLUMNS, nothing="no open alert" if not every else "no alert")
+    known = of_folder(folder) if folder is not None else views.alerts(topics.connection)
+    write_list(topics, known, every=every, severity=severity, tenant=tenant)
 
 
 @alerts.command()
@@ -74,28 +52,24 @@ def list_(
 def show(
     topics: Topics,
     alert_id: AlertId,
-    dossier: Annotated[bool, typer.Option("--dossier", help="its campaign in full: Markdown, or JSON by -o")] = False,
+    dossier: InDossier = False,
     folder: Folder = None,
-    events: Annotated[list[str] | None, typer.Option(metavar="IN", help="the log, for --dossier's pathway")] = None,
+    events: Events = None,
     key_file: KeyFile = None,
 ) -> None:
     """Show the latest revision of one alert: why, what it would take to be wrong, what was lost, what to do."""
-    if dossier:
-        show_case(
-            alert_id,
-            folder=folder,
-            events=events or [],
-            key_file=key_file,
-            connect=lambda: topics.connection,
-            output=topics.output,
-        )
+    if not dossier:
+        known = of_folder(folder) if folder is not None else views.alerts(topics.connection)
+        place = f"in {folder}" if folder is not None else f"on {topics.connection.topic('alerts')}"
+        write_alert(topics, alert_id, known, place=place)
         return
-    place = f"in {folder}" if folder is not None else f"on {topics.connection.topic('alerts')}"
-    alert = views.alert_named(alert_id, _known(topics, folder), place=place)
-    if topics.form is Listing.human:
-        write_page(alert)
+    key, _ = read_key(key_file)
+    if folder is not None:
+        with of_run(folder):
+            case = from_folder(alert_id, folder, events=events or [], key=key)
     else:
-        topics.one(row_of(alert))
+        case = from_topics(alert_id, topics.connection, events=events or [], key=key)
+    write_dossier(case, topics.output)
 
 
 @alerts.command()

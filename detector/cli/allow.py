@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from detector.cli.common import EXIT_USAGE, fail
+from detector.cli.forms import row_of
 from detector.cli.orders import (
     TENANT,
     For,
@@ -17,7 +18,7 @@ from detector.cli.orders import (
     now_ms,
     said,
 )
-from detector.cli.verbs import Topics, printing, row_of
+from detector.cli.verbs import Topics, printing
 from detector.operators import AllowEntry
 from detector.records import decision_key
 from detector.runtime.kafka import orders_out, views

@@ -9,16 +9,18 @@ import typer
 from detector.cli.common import EXIT_USAGE, fail, of_run, read_key
 from detector.cli.decisions_caps import caps
 from detector.cli.decisions_orders import add, approve, kill_switch, revoke
+from detector.cli.forms import row_of
 from detector.cli.options import KeyFile
 from detector.cli.orders import TENANT, ScopeOption, Tenant, now_ms
-from detector.cli.output import Listing, Row
-from detector.cli.verbs import FromBeginning, Limit, Topics, printing, row_of
+from detector.cli.output import Row
+from detector.cli.simulated import Logs, Top, write_simulated
+from detector.cli.verbs import FromBeginning, Limit, Topics, printing
 from detector.records import Decision, decision_key, encode, format_time
 from detector.runtime.explain import read_run
 from detector.runtime.kafka import views
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.reading import read_topic
-from detector.tuning.simulate import Reach, always, simulate
+from detector.tuning.simulate import always
 from detector.vocabulary import Scope
 
 decisions = typer.Typer(help="Decisions: what holds, why, and an operator's word on it.", no_args_is_help=True)
@@ -45,7 +47,6 @@ COLUMNS = {
     "approval": "approval.state",
     "campaign": "campaign_id",
 }
-REACHED = {"requests": "requests", "contained": "contained", "slowed": "slowed"}
 
 
 def _board(connection: Connection, *, shadow: bool) -> views.Board:
@@ -129,37 +130,19 @@ def tail(topics: Topics, shadow: Shadow = False, from_beginning: FromBeginning =
 @printing
 def simulate_(
     topics: Topics,
-    inputs: Annotated[list[str], typer.Argument(metavar="IN", help="logs: what the decisions are held against")],
+    inputs: Logs,
     current: Annotated[
         bool, typer.Option("--current", help="the decisions that hold now, whatever the events' times")
     ] = False,
     folder: Annotated[
         Path | None, typer.Option("--in", metavar="DIR", help="a replay's decisions; else those of the topics")
     ] = None,
-    top: Annotated[int, typer.Option(min=0, help="show so many decisions, those with most requests")] = 20,
+    top: Top = 20,
     key_file: KeyFile = None,
 ) -> None:
     """Say what the logged decisions, shadow ones too, do to a log: requests contained by decision and by tier."""
     key, _ = read_key(key_file)
-    result = simulate(_held_against(topics, folder, current=current), inputs, key=key)
-    tiers = [{"tier": name, **reach._asdict()} for name, reach in result.tiers.items()]
-    keys = [{**_named(named), **reach._asdict()} for named, reach in _most(result.keys, top)]
-    total, more = result.total, len(result.keys) - len(keys)
-    if topics.form in (Listing.json, Listing.jsonl):
-        topics.one({"total": total._asdict(), "tiers": tiers, "decisions": keys, "keys": len(result.keys)})
-    elif topics.form is Listing.csv:
-        named = {name: name for name in ("tier", "tenant", "scope", "value")}
-        topics.rows([*tiers, *keys], named | REACHED, nothing="")
-    else:
-        topics.rows(tiers, {"tier": "tier", **REACHED}, nothing="no event")
-        typer.echo()
-        if keys:
-            topics.rows(keys, {"tenant": "tenant", "scope": "scope", "value": "value", **REACHED}, nothing="")
-            typer.echo(f"and {more:,} more keys: --top\n" if more else "")
-        typer.echo(
-            f"{total.requests:,} requests, {total.contained:,} contained and {total.slowed:,} slowed by decisions "
-            f"under {len(result.keys):,} keys"
-        )
+    write_simulated(topics, _held_against(topics, folder, current=current), inputs, top=top, key=key)
 
 
 def _held_against(topics: Topics, folder: Path | None, *, current: bool) -> list[Decision]:
@@ -172,11 +155,3 @@ def _held_against(topics: Topics, folder: Path | None, *, current: bool) -> list
     if current:
         return always(_board(topics.connection, shadow=True).in_force(now_ms()))
     return [decision for decision, _ in views.history(topics.connection)]
-
-
-def _most(keys: dict[bytes, Reach], top: int) -> list[tuple[bytes, Reach]]:
-    return sorted(keys.items(), key=lambda item: (-item[1].requests, item[0]))[:top]
-
-
-def _named(key: bytes) -> dict[str, str]:
-    return dict(zip(("tenant", "scope", "value"), orjson.loads(key), strict=True))

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ import typer
 from aiohttp import web
 
 from detector.cli.common import EXIT_INFRASTRUCTURE, EXIT_USAGE, fail
-from detector.cli.live import quiet, read_connection
+from detector.cli.live import exits, quiet, read_connection
 from detector.cli.options import Bootstrap, Config, Prefix
 from detector.enforce.client import DecisionClient, FailureMode
 from detector.enforce.copies import FileCopy, RedisCopy, WebhookCopy
@@ -23,13 +23,17 @@ from detector.enforce.ext_authz import make_server
 from detector.enforce.litellm_keys import LitellmCopy
 from detector.enforce.push import Copy, CopyError, Pusher
 from detector.enforce.server import make_app
+from detector.enforce.standing import told_of
 from detector.records import ConfigError
+from detector.runtime.kafka.http import HttpSettings, http_settings_from, serving
 
 REDIS_PASSWORD: str = "STILLWATCH_REDIS_PASSWORD"  # noqa: S105 - the name of a variable
 WEBHOOK_TOKEN: str = "STILLWATCH_WEBHOOK_TOKEN"  # noqa: S105 - the name of a variable
 API_KEYS: str = "STILLWATCH_BOUNCER_KEYS"
 LITELLM_KEY: str = "STILLWATCH_LITELLM_KEY"
 PORT_MAX: int = 65_535
+# Beside a worker's own and the sinks' on one machine.
+BIND: str = "127.0.0.1:9466"
 
 LITELLM: str = """\
 # In the proxy's config.yaml; its environment needs this package (pip install --no-deps), and of others
@@ -46,6 +50,7 @@ enforce = typer.Typer(
     no_args_is_help=True,
 )
 
+Wait = Callable[[threading.Event], None]
 Mode = Annotated[
     Literal["last_state", "open", "closed"],
     typer.Option(
@@ -56,6 +61,9 @@ Mode = Annotated[
 ]
 Listen = Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="where to answer; port 0: a free one")]
 Tenant = Annotated[str, typer.Option(help="whose decisions")]
+Http = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help=f"probes, metrics and status (else {BIND}); or off")
+]
 
 
 def _client(
@@ -81,6 +89,14 @@ def _web(url: str) -> str:
     return url
 
 
+def _settings(http: str | None) -> HttpSettings:
+    """Where probes and metrics are answered: as asked, else as the environment says, else beside a worker."""
+    try:
+        return http_settings_from(f'[http]\nbind = "{BIND}"', bind=http)
+    except ConfigError as wrong:
+        raise fail(f"--http: {wrong}", code=EXIT_USAGE) from wrong
+
+
 @contextmanager
 def _until_told(client: DecisionClient, pusher: Pusher | None = None) -> Iterator[threading.Event]:
     """Follow until SIGTERM or SIGINT."""
@@ -98,20 +114,37 @@ def _until_told(client: DecisionClient, pusher: Pusher | None = None) -> Iterato
         client.stop()
 
 
-def _push(client: DecisionClient, copy: Copy, *, name: str) -> None:
+def _stay(client: DecisionClient, pusher: Pusher | None, wait: Wait, *, http: HttpSettings) -> None:
+    """Follow, and say how it stands, until told to stop; `wait` waits for that in a thread of its own."""
+
+    async def stay(told: threading.Event) -> None:
+        async with serving(http, told_of(client, pusher)) as address:
+            if address is not None:
+                typer.echo(f"http://{address}/status", err=True)
+            await asyncio.to_thread(wait, told)
+
+    with exits(), _until_told(client, pusher) as told:
+        asyncio.run(stay(told))
+
+
+def _push(client: DecisionClient, copy: Copy, *, name: str, http: HttpSettings) -> None:
     """Keep a copy in step until told to stop; says when it first is."""
     pusher = Pusher(client, copy)
-    with _until_told(client, pusher) as told:
-        while not told.wait(0.1) and not pusher.status().in_step:
+
+    def wait(told: threading.Event) -> None:
+        while not told.is_set() and not pusher.begun.wait(0.1):
             pass
         if not told.is_set():
             typer.echo(f"in step: {name}, {pusher.status().held} decisions", err=True)
         told.wait()
 
+    _stay(client, pusher, wait, http=http)
+
 
 @enforce.command()
 def redis(
     url: Annotated[str, typer.Option(help=f"redis://HOST:PORT/DB or rediss://; password in {REDIS_PASSWORD}")],
+    http: Http = None,
     config: Config = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
@@ -123,12 +156,13 @@ def redis(
         copy = RedisCopy(url, password=os.environ.get(REDIS_PASSWORD, ""))
     except ValueError as wrong:
         raise fail(f"--url {url!r}: expected redis://HOST:PORT/DB or rediss://...", code=EXIT_USAGE) from wrong
-    _push(_client(config, bootstrap, prefix), copy, name="Redis")
+    _push(_client(config, bootstrap, prefix), copy, name="Redis", http=_settings(http))
 
 
 @enforce.command()
 def file(
     path: Annotated[Path, typer.Argument(help="JSON lines, replaced as a whole at each change")],
+    http: Http = None,
     config: Config = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
@@ -136,19 +170,20 @@ def file(
     """Keep a file that holds every decision in force."""
     if not path.parent.is_dir():
         raise fail(f"{path}: there is no directory {path.parent}; make it first", code=EXIT_USAGE)
-    _push(_client(config, bootstrap, prefix), FileCopy(path), name=str(path))
+    _push(_client(config, bootstrap, prefix), FileCopy(path), name=str(path), http=_settings(http))
 
 
 @enforce.command()
 def webhook(
     url: Annotated[str, typer.Option(help=f"where to post CloudEvents; a bearer token in {WEBHOOK_TOKEN}")],
+    http: Http = None,
     config: Config = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
 ) -> None:
     """Post each change, in order, until it is taken."""
     copy = WebhookCopy(_web(url), token=os.environ.get(WEBHOOK_TOKEN, ""))
-    _push(_client(config, bootstrap, prefix), copy, name="webhook")
+    _push(_client(config, bootstrap, prefix), copy, name="webhook", http=_settings(http))
 
 
 @enforce.command()
@@ -164,7 +199,8 @@ def crowdsec(
     if not keys:
         raise fail(f"no bouncer could ask: set {API_KEYS} to their keys, with commas between", code=EXIT_USAGE)
     client, copy = _client(config, bootstrap, prefix), CrowdsecCopy(tenant=tenant)
-    _serve(client, Pusher(client, copy), make_app(client, crowdsec=copy, api_keys=keys), listen)
+    pusher = Pusher(client, copy)
+    _serve(client, pusher, make_app(client, told_of(client, pusher), crowdsec=copy, api_keys=keys), listen)
 
 
 @enforce.command()
@@ -177,7 +213,7 @@ def nginx(
 ) -> None:
     """Answer auth_request, and anybody else: /check says 204 or 403 about a request's X-Stillwatch-* headers."""
     client = _client(config, bootstrap, prefix, mode=failure_mode)
-    _serve(client, None, make_app(client), listen)
+    _serve(client, None, make_app(client, told_of(client)), listen)
 
 
 @enforce.command()
@@ -188,6 +224,7 @@ def litellm(
     ] = None,
     release: Annotated[bool, typer.Option("--release", help="with --url: give everything back and end")] = False,
     tenant: Tenant = "default",
+    http: Http = None,
     config: Config = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
@@ -215,13 +252,14 @@ def litellm(
         raise fail(str(wrong), code=EXIT_USAGE) from wrong
     except CopyError as wrong:
         raise fail(str(wrong), code=EXIT_INFRASTRUCTURE) from wrong
-    _push(_client(config, bootstrap, prefix), copy, name="LiteLLM")
+    _push(_client(config, bootstrap, prefix), copy, name="LiteLLM", http=_settings(http))
 
 
 @enforce.command("ext-authz")
 def ext_authz(
     listen: Listen = "127.0.0.1:9473",
     failure_mode: Mode = "last_state",
+    http: Http = None,
     config: Config = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
@@ -233,11 +271,14 @@ def ext_authz(
         server, port = make_server(client, address=f"{host}:{port}")
     except RuntimeError as wrong:
         raise fail(f"--listen {listen}: {wrong}", code=EXIT_INFRASTRUCTURE) from wrong
-    with _until_told(client) as told:
+
+    def wait(told: threading.Event) -> None:
         server.start()
         typer.echo(f"listening: port {port}", err=True)
         told.wait()
         server.stop(grace=1).wait()
+
+    _stay(client, None, wait, http=_settings(http))
 
 
 def _serve(client: DecisionClient, pusher: Pusher | None, app: web.Application, listen: str) -> None:

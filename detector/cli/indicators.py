@@ -1,21 +1,20 @@
 """`stillwatch indicators export|import`: findings shared with other labs, as STIX 2.1."""
 
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 import typer
 
 from detector.cli.common import EXIT_INPUT, EXIT_USAGE, duration_ms, fail, note, read_key
-from detector.cli.dossier import from_folder, from_topics
-from detector.cli.live import connect, exits
+from detector.cli.dossier import from_folder
 from detector.cli.options import Bootstrap, Config, KeyFile, Prefix
 from detector.cli.orders import TENANT, For, Reason, Tenant, Until, expiry_ms, now_ms, said
 from detector.fingerprint import fp_key_id
-from detector.operators import Indicator
 from detector.records import DetectorError, SchemaError, encode, parse_time
-from detector.runtime.kafka import orders_out
 from detector.runtime.printing import printable
 from detector.tuning.bridge import TEXT_KINDS, Text, bridge
 from detector.tuning.dossier import CaseFile, accounts_of
@@ -28,6 +27,17 @@ SharingKey = Annotated[
     Path | None, typer.Option(help="the key that labs share, 64 hex digits: never the log's own; for --texts")
 ]
 Texts = Annotated[list[str] | None, typer.Option(metavar="RAW", help="raw logs, to share texts' fingerprints as well")]
+
+
+def _topics() -> Any:
+    """What reaches the topics: directories and files need it not."""
+    if find_spec("aiokafka") is None:
+        raise fail(
+            "the topics need the extra `kafka`: pip install 'stillwatch[kafka]'; without it there are export --in DIR "
+            "and import --out FILE",
+            code=EXIT_USAGE,
+        )
+    return import_module("detector.cli.indicators_topics")
 
 
 def _sharing_key(sharing_key_file: Path | None, *, key: bytes) -> bytes:
@@ -62,10 +72,8 @@ def export(
         if folder is not None:
             case = from_folder(alert_id, folder, events=events or [], key=key)
         else:
-            with exits():
-                case = from_topics(
-                    alert_id, connect(config, bootstrap=bootstrap, prefix=prefix), events=events or [], key=key
-                )
+            place = {"config": config, "bootstrap": bootstrap, "prefix": prefix}
+            case = _topics().case_of(alert_id, events=events or [], key=key, **place)
         translated = []
         if sharing is not None:
             translated = bridge(
@@ -125,7 +133,7 @@ def import_(
     except (DetectorError, OSError, UnicodeDecodeError) as wrong:
         raise fail(printable(str(wrong)), code=EXIT_INPUT) from wrong
     if out is None:
-        _send(made, config=config, bootstrap=bootstrap, prefix=prefix)
+        _topics().send(made, config=config, bootstrap=bootstrap, prefix=prefix)
     passed["pattern not understood"] += unread
     rest = ", ".join(f"{count} {why}" for why, count in sorted((+passed).items()))
     typer.echo(f"{len(made)} links watched of {len(read) + unread} indicators" + (f"; not: {rest}" if rest else ""))
@@ -143,10 +151,3 @@ def _expiry(at_ms: int, for_: str | None, until: str | None) -> int:
     if (for_ is None) == (until is None):
         raise fail("give an end: one of --for (such as 30d) and --until (RFC 3339)", code=EXIT_USAGE)
     return at_ms + duration_ms(for_, option="--for") if for_ is not None else _time(str(until), option="--until")
-
-
-def _send(made: list[Indicator], *, config: Path | None, bootstrap: str | None, prefix: str | None) -> None:
-    connection = connect(config, bootstrap=bootstrap, prefix=prefix)
-    with exits():
-        for record in made:
-            orders_out.indicator(connection, record)

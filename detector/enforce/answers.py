@@ -9,6 +9,7 @@ Limits: a gateway must set the attribute headers itself and strip them from what
 from collections.abc import Mapping
 from typing import Final
 
+from detector.enforce.client import Answered
 from detector.enforce.leases import SCOPES, Lease
 
 PREFIX: Final = "x-stillwatch-"
@@ -31,6 +32,13 @@ def attributes_of(headers: Mapping[str, str]) -> dict[str, str]:
 def refuses(lease: Lease | None) -> bool:
     """Whether the request is to be kept out."""
     return lease is not None and lease.action in ("challenge", "block")
+
+
+def answer_of(lease: Lease | None) -> Answered:
+    """How a metric counts the answer."""
+    if refuses(lease):
+        return "refused"
+    return "throttled" if lease is not None and lease.action == "throttle" else "passed"
 
 
 def status_of(lease: Lease) -> int:

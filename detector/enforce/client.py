@@ -19,8 +19,9 @@ import logging
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
@@ -29,6 +30,7 @@ from kafka.errors import KafkaError, OffsetOutOfRangeError
 from detector.enforce.leases import CONTROL_KEY, Attributes, Lease, LeaseTable
 from detector.records import DetectorError
 from detector.runtime.background import Background
+from detector.runtime.histogram import Histogram
 from detector.runtime.kafka.connection import Connection, client_arguments
 
 log = logging.getLogger("stillwatch.enforce")
@@ -44,9 +46,11 @@ RELOAD_AFTER_MS: Final = 43_200_000
 # Transactions take milliseconds: what is still uncommitted after this time hangs.
 HANGS_AFTER_S: Final = 1.0
 SKEW_MS_MAX: Final = 30_000
+APPLY_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0)
 
 FailureMode = Literal["last_state", "open", "closed"]
-Changed = Callable[[bytes, bytes | None], None]
+Answered = Literal["passed", "throttled", "refused", "unavailable"]
+Changed = Callable[[bytes, int | None], None]  # a record's key, and when it was sent; None: before we were ready
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +96,8 @@ class DecisionClient:
         self.connection, self.failure_mode = connection, failure_mode
         self.table = LeaseTable()
         self.applied, self.error = 0, ""
+        self.lag = Histogram(APPLY_S)  # seconds from the sending of a change until it was applied here
+        self.answers: Counter[str] = Counter(dict.fromkeys(get_args(Answered), 0))
         self.ready = threading.Event()
         self._clock_ms, self.changed = clock_ms, changed
         self._positions: dict[TopicPartition, int] = {}
@@ -100,6 +106,7 @@ class DecisionClient:
         self._away_s: float | None = time.monotonic()
         self._current_ms = 0  # by the wall clock: when the table last had all that the topic had
         self._ahead_ms: int | None = None
+        self._counting = threading.Lock()
         self._loop = Background(self._run, name="decisions")
 
     def start(self, *, timeout_s: float | None = None) -> bool:
@@ -139,6 +146,11 @@ class DecisionClient:
             error=self.error,
         )
 
+    def answered(self, answer: Answered) -> None:
+        """Count what a gateway was answered."""
+        with self._counting:
+            self.answers[answer] += 1
+
     # --- the thread ------------------------------------------------------------
 
     def _run(self) -> None:
@@ -154,14 +166,15 @@ class DecisionClient:
             except Exception as wrong:
                 if self._away_s is None:
                     self._away_s, wait_s = time.monotonic(), BACK_OFF_S[0]
+                unforeseen = not isinstance(wrong, KafkaError | OSError | DetectorError)
                 if not self.error:
-                    unforeseen = not isinstance(wrong, KafkaError | OSError | DetectorError)
                     ours = isinstance(wrong, DetectorError)
                     log.warning(
                         "decisions: the source is away: %s (%s); trying again, what is held runs to its end",
                         wrong if ours else type(wrong).__name__, self.connection.bootstrap, exc_info=unforeseen,
                     )  # fmt: skip
-                self.error = f"{type(wrong).__name__}: {wrong}"
+                # The text of what nobody foresaw may quote what was read.
+                self.error = type(wrong).__name__ if unforeseen else f"{type(wrong).__name__}: {wrong}"
                 if isinstance(wrong, OffsetOutOfRangeError):
                     self._positions.clear()  # another log under the same name: its sequence numbers go on
                 self._loop.stopped.wait(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads tries, no secret
@@ -176,6 +189,7 @@ class DecisionClient:
         numbers = consumer.partitions_for_topic(topic)
         if not numbers:
             consumer.close()
+            self._positions.clear()  # what comes back under the name is another log: sequence numbers go on
             raise UnavailableError(f"topic {topic} is missing")
         places = [TopicPartition(topic, number) for number in sorted(numbers)]
         consumer.assign(places)
@@ -193,6 +207,7 @@ class DecisionClient:
             **client_arguments(self.connection),
             group_id=None,
             enable_auto_commit=False,
+            allow_auto_create_topics=False,  # a topic that comes back must be the installation's own
             auto_offset_reset="none",
             isolation_level=isolation,
             request_timeout_ms=10_000,
@@ -271,8 +286,13 @@ class DecisionClient:
                 if not table.apply(record.key, record.value):
                     continue
                 self.applied += 1
-                if self.changed is not None and table is self.table:
-                    self.changed(record.key, record.value)
+                if table is not self.table:
+                    continue
+                sent_ms = record.timestamp if self.ready.is_set() else None
+                if sent_ms is not None:
+                    self.lag.add(max(0, self._clock_ms() - sent_ms) / 1000)
+                if self.changed is not None:
+                    self.changed(record.key, sent_ms)
 
     def _loaded(self) -> None:
         """Everything that the log held when we connected is read."""

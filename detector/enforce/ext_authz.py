@@ -20,7 +20,7 @@ from envoy.service.auth.v3 import external_auth_pb2_grpc as service
 from envoy.type.v3.http_status_pb2 import HttpStatus
 from google.rpc.status_pb2 import Status
 
-from detector.enforce.answers import HEADERS, MODEL, TENANT, attributes_of, headers_of, refuses, status_of
+from detector.enforce.answers import HEADERS, MODEL, TENANT, answer_of, attributes_of, headers_of, refuses, status_of
 from detector.enforce.client import DecisionClient, UnavailableError
 
 THREADS: Final = 4
@@ -43,7 +43,9 @@ class ExtAuthz:
         try:
             lease = self.client.lookup(given, tenant=sent.get(TENANT) or "default", model=sent.get(MODEL, ""))
         except UnavailableError as wrong:
+            self.client.answered("unavailable")
             context.abort(grpc.StatusCode.UNAVAILABLE, str(wrong))
+        self.client.answered(answer_of(lease))
         told = [
             HeaderValueOption(header=HeaderValue(key=name, value=value)) for name, value in headers_of(lease).items()
         ]

@@ -11,15 +11,17 @@ Limits: one thread; `IDLE_S` between looks. Back-off grows to `BACK_OFF_S_MAX`.
 import logging
 import queue
 import random
+import threading
 from typing import Final, Protocol
 
 import msgspec
 import orjson
 
-from detector.enforce.client import DecisionClient, now_ms
+from detector.enforce.client import APPLY_S, DecisionClient, now_ms
 from detector.enforce.leases import CONTROL_KEY
 from detector.enforce.transitions import Key, Transition, Transitions
 from detector.runtime.background import Background
+from detector.runtime.histogram import Histogram
 
 log = logging.getLogger("stillwatch.enforce")
 
@@ -61,7 +63,10 @@ class Pusher:
         self.client, self.copy = client, copy
         self.taken = self.failures = 0
         self.error = ""
-        self._touched: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.begun = threading.Event()  # the copy has been in step once
+        self.lag = Histogram(APPLY_S)  # seconds from a change's sending, or effect, until the copy has it
+        self._sent_ms: dict[Key, int] = {}  # of changes that the copy does not have yet
+        self._touched: queue.SimpleQueue[tuple[bytes, int | None]] = queue.SimpleQueue()
         client.changed = self._touch
         self._told = Transitions(client.table)
         self._enforcement = client.table.enforcement
@@ -86,9 +91,8 @@ class Pusher:
             error=self.error,
         )
 
-    def _touch(self, key: bytes, value: bytes | None) -> None:
-        del value
-        self._touched.put(key)
+    def _touch(self, key: bytes, sent_ms: int | None) -> None:
+        self._touched.put((key, sent_ms))
 
     def _run(self) -> None:
         wait_s = BACK_OFF_S
@@ -99,10 +103,11 @@ class Pusher:
                 busy = self._step()
             except Exception as wrong:
                 if not self.error:
-                    foreseen = isinstance(wrong, CopyError)
-                    log.warning("the copy does not take decisions: %s", wrong, exc_info=not foreseen)
+                    said = "the copy does not take decisions: %s"
+                    log.warning(said, wrong, exc_info=not isinstance(wrong, CopyError))
                 self.failures, self._reconciled = self.failures + 1, False
-                self.error = str(wrong) or type(wrong).__name__
+                # The text of what nobody foresaw may hold a secret or an identifier.
+                self.error = (str(wrong) if isinstance(wrong, CopyError) else "") or type(wrong).__name__
                 self._loop.stopped.wait(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads tries, no secret
                 wait_s = min(wait_s * 2, BACK_OFF_S_MAX)
                 continue
@@ -131,13 +136,28 @@ class Pusher:
             self.copy.take(made, enforcement)
             for transition in made:
                 self._told.delivered(transition)
+                self._measure(transition.key)
             self.taken += len(made)
-        return len(made) == BATCH
+        if len(made) == BATCH:
+            return True
+        # What is not due by now will be when it takes effect, or changes nothing that is applied.
+        self._sent_ms = {
+            key: sent for key, sent in self._sent_ms.items() if self._told.effect_ms(key, now_ms=now) > now
+        }
+        self.begun.set()
+        return False
+
+    def _measure(self, key: Key) -> None:
+        """Count how late the copy learnt of a change; a moment that was known beforehand is late from itself on."""
+        sent_ms, now = self._sent_ms.pop(key, None), now_ms()
+        if sent_ms is not None:
+            since_ms = max(sent_ms, self._told.effect_ms(key, now_ms=now))
+            self.lag.add(max(0, now - since_ms) / 1000)
 
     def _drain(self) -> None:
         while True:
             try:
-                key = self._touched.get_nowait()
+                key, sent_ms = self._touched.get_nowait()
             except queue.Empty:
                 return
             if key == CONTROL_KEY:
@@ -145,3 +165,5 @@ class Pusher:
                 continue
             tenant, scope, value = orjson.loads(key)
             self._told.touch((tenant, scope, value))
+            if sent_ms is not None:
+                self._sent_ms.setdefault((tenant, scope, value), sent_ms)

@@ -1,6 +1,6 @@
 """The HTTP side of enforcers: a check for gateways, CrowdSec's API for bouncers, probes.
 
-Purpose: `/check` (nginx `auth_request` and anybody's), `/v1/decisions[...]`, `/livez`, `/readyz`, `/status`.
+Purpose: `/check` (nginx `auth_request` and anybody's), `/v1/decisions[...]`, and the pages of every process of ours.
 Invariants: an error of ours is an error (503), never a refusal and never a permission that
 looks like one: what a gateway does then is its own `failure mode`. What a caller learns is
 the decision's reason for customers and nothing else.
@@ -11,13 +11,13 @@ Source: nginx's `ngx_http_auth_request_module` (2xx passes, 401 and 403 refuse, 
 import hmac
 from collections.abc import Awaitable, Callable
 
-import msgspec
 import orjson
 from aiohttp import web
 
-from detector.enforce.answers import MODEL, TENANT, attributes_of, headers_of, refuses
+from detector.enforce.answers import MODEL, TENANT, answer_of, attributes_of, headers_of, refuses
 from detector.enforce.client import DecisionClient, UnavailableError
 from detector.enforce.crowdsec import Asked, CrowdsecCopy
+from detector.runtime.kafka.http import Told, application_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -27,34 +27,22 @@ def _json(body: object, status: int = 200) -> web.Response:
 
 
 def make_app(
-    client: DecisionClient, *, crowdsec: CrowdsecCopy | None = None, api_keys: tuple[str, ...] = ()
+    client: DecisionClient, told: Told, *, crowdsec: CrowdsecCopy | None = None, api_keys: tuple[str, ...] = ()
 ) -> web.Application:
-    """The application; `api_keys` are asked of bouncers."""
+    """The application, with probes, metrics and status; `api_keys` are asked of bouncers."""
 
     async def check(request: web.Request) -> web.Response:
         sent = {name.lower(): value for name, value in request.headers.items()}
         try:
             lease = client.lookup(attributes_of(sent), tenant=sent.get(TENANT, "default"), model=sent.get(MODEL, ""))
         except UnavailableError:
+            client.answered("unavailable")
             return _json({"error": "decisions are not available"}, 503)
+        client.answered(answer_of(lease))
         return web.Response(status=403 if refuses(lease) else 204, headers=headers_of(lease))
 
-    async def live(_: web.Request) -> web.Response:
-        return web.Response(text="live\n")
-
-    async def ready(_: web.Request) -> web.Response:
-        is_ready = client.ready.is_set()
-        return web.Response(
-            text="ready\n" if is_ready else "decisions are not loaded yet\n", status=200 if is_ready else 503
-        )
-
-    async def status(_: web.Request) -> web.Response:
-        return _json(msgspec.to_builtins(client.status()))
-
-    app = web.Application()
-    app.add_routes(
-        [web.get("/check", check), web.get("/livez", live), web.get("/readyz", ready), web.get("/status", status)]
-    )
+    app = application_of(told)
+    app.router.add_get("/check", check)
     if crowdsec is not None:
         _add_crowdsec(app, crowdsec, client, api_keys)
     return app

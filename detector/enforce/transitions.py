@@ -83,6 +83,15 @@ class Transitions:
         self._shown.clear()
         self.touch_all()
 
+    def effect_ms(self, key: Key, *, now_ms: int) -> int:
+        """Since when, or from when on, what holds of a key holds; 0 where nothing is known of it."""
+        tenant, scope, value = key
+        held = self.table.get(tenant=tenant, scope=scope, value=value)
+        if held is None or held.removed:
+            return 0
+        ended = held.now.record.state == "active" and held.now.expires_ms <= now_ms
+        return held.now.expires_ms if ended else held.now.effective_ms
+
     @property
     def shown(self) -> int:
         """How many keys the consumer holds."""

@@ -216,6 +216,7 @@ def _decision(decision: Decision, at_ms: int | None) -> str:
 
 def explain_account(run: Run, account_id: str, *, key: bytes, at_ms: int | None = None) -> Iterator[str]:
     """Lines on one account as of a time: its campaigns and decisions, or why it has none."""
+    later = {m.campaign_id: m.joined_at for m in run.members if m.account_id == account_id}
     run = as_of(run, at_ms)
     mine = [m for m in run.members if m.account_id == account_id]
     decided = [d for d in run.decisions if d.scope == "account" and d.value == account_id]
@@ -238,9 +239,10 @@ def explain_account(run: Run, account_id: str, *, key: bytes, at_ms: int | None 
         )
         yield f"    why the campaign stands accused: explain alert {member.campaign_id}"
     if not mine:
-        yield "  no campaign of this run holds it"
+        since = "; ".join(f"{campaign} does since {format_time(joined)}" for campaign, joined in sorted(later.items()))
+        yield (f"  no campaign held it then; {since}" if since else "  no campaign of this run holds it")
     if seen is not None:
-        yield from _shared(run, seen, member=bool(mine))
+        yield from _shared(run, seen, member=bool(mine), later=bool(later))
     if at_ms is None:
         yield from _by_itself(run, account_id)
     if not decided:
@@ -265,7 +267,7 @@ def _by_itself(run: Run, account_id: str) -> Iterator[str]:
         )
 
 
-def _shared(run: Run, seen: Seen, *, member: bool) -> Iterator[str]:
+def _shared(run: Run, seen: Seen, *, member: bool, later: bool) -> Iterator[str]:
     """What an account has in common with campaigns, and what it would take to be a member."""
     campaigns = _campaign_links(run)
     common = 0
@@ -281,7 +283,7 @@ def _shared(run: Run, seen: Seen, *, member: bool) -> Iterator[str]:
         if len(hits) > LINKS_SHOWN:
             yield f"  and {len(hits) - LINKS_SHOWN} more with {identity}"
     if not campaigns:
-        yield "  this run has no campaign that it could belong to"
+        yield f"  {'no campaign stood then' if later else 'this run has no campaign'} that it could belong to"
     elif not common:
         yield "  none of its attributes is one that a campaign shares"
     if campaigns and not member:

@@ -25,10 +25,10 @@ from detector.vocabulary import Action
 
 FILES = (
     *("alerts.jsonl", "decisions.jsonl", "members.jsonl", "rejects.jsonl", "metrics.json", "manifest.json"),
-    *("scores.parquet", "report.html"),
+    *("scores.parquet", "timeline.parquet", "report.html"),
 )
 # What is made of the others, some of it only where labels are given.
-DERIVED = ("report.html", "accounts.parquet", "timeline.parquet")
+DERIVED = ("report.html", "accounts.parquet")
 
 
 class Progress(NamedTuple):

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from operator import itemgetter
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 import orjson
@@ -26,13 +26,14 @@ from detector.judge import Judge
 from detector.operators import Control
 from detector.panes import Refused
 from detector.records import ACTIONS, Alert, Member, Reject, encode
-from detector.runtime import scores_file
+from detector.runtime import scores_file, timeline_file
 from detector.runtime.feed import ALWAYS, Piece, pieces
 from detector.runtime.operators_file import Recorded, read_operators
 from detector.runtime.outcome import DERIVED, FILES, Progress, Result, manifest, metrics
 from detector.runtime.pace import Pace
 from detector.runtime.scores_file import write_scores
 from detector.runtime.sources import TOPIC_SCHEME, Opener, check_format, check_input, open_input
+from detector.runtime.timeline_file import Timeline
 from detector.sinks.lines import line_of
 from detector.vocabulary import Action, AlertFormat
 
@@ -64,6 +65,7 @@ class _Run:
         self.strictest: dict[tuple[str, str], Action] = {}
         self.made: list[tuple[int, str, Output]] = []  # what may still have to be merged with another tenant's
         self.rejects: Counter[str] = Counter()
+        self.timeline = Timeline()
         self.alert_format = alert_format
         names = [name for name in FILES if name.endswith(".jsonl")]
         names += [FOREIGN_ALERTS[alert_format]] if alert_format != "native" else []
@@ -111,6 +113,7 @@ class _Run:
         """Give a range to every tenant's judge, empty where it holds nothing for one."""
         for reject in piece.rejects:
             self.reject(reject)
+        self.timeline.add(piece.frames)
         frames: dict[str, Frame] = {f.tenant: f for f in piece.frames if len(f.positions)}
         for tenant in sorted({*frames, *self.judges}):
             frame = frames.get(tenant) or empty_frame(tenant, piece.source, first=piece.first, stop=piece.stop)
@@ -246,13 +249,19 @@ def replay(
         window_ms=window_ms,
         approve_after_ms=approve_after_ms,
     )
+    _write_about(run, result, about, out=out)
+    return result
+
+
+def _write_about(run: _Run, result: Result, about: dict[str, Any], *, out: Path) -> None:
+    """Write what is said about the run beside what it made."""
     for name in DERIVED:
         (out / name).unlink(missing_ok=True)  # of an earlier run into the same directory
     judges = [judge for _, judge in sorted(run.judges.items()) if judge.events]
-    write_scores(out / scores_file.FILE, judges, alerts=result.alerts, members=members)
+    write_scores(out / scores_file.FILE, judges, alerts=result.alerts, members=result.members)
+    run.timeline.write(out / timeline_file.FILE, span_ms=(result.first_ms or 0, result.last_ms or 0))
     (out / "metrics.json").write_bytes(orjson.dumps(metrics(result), option=orjson.OPT_INDENT_2))
     (out / "manifest.json").write_bytes(orjson.dumps(about, option=orjson.OPT_INDENT_2))
-    return result
 
 
 def _result(run: _Run, members: list[Member], *, interrupted: bool) -> Result:

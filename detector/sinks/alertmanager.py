@@ -5,7 +5,7 @@ Invariants: labels are identity only, since they are what makes an alert another
 those of the first revision that was sent, severity aside; when that changes, the alert with the old
 one ends as the one with the new begins. Everything else is an annotation.
 Limits: an alert without an end must be sent again before Alertmanager's `resolve_timeout`.
-An operational alert ends by itself after `OPERATIONAL_MS`.
+An operational alert ends with its last revision, and by itself after `OPERATIONAL_MS`.
 Source: api/v2/openapi.yaml of prometheus/alertmanager; Prometheus' notifier, which sends again.
 """
 
@@ -27,7 +27,8 @@ def labels_of(alert: Alert, *, first: Labels | None) -> Labels:
         "alertname": story.strongest_of(alert) if alert.kind != "operational" else printable(alert.title),
         "scope": alert.entity.scope,
         "tenant": printable(alert.entity.tenant),
-        **({"campaign_id": alert.campaign.id} if alert.campaign is not None else {}),
+        # A cap's alert is about a campaign too: two campaigns' are two alerts.
+        **({"campaign_id": printable(alert.entity.value)} if alert.entity.scope == "campaign" else {}),
     }
     return {**named, "severity": alert.severity}
 
@@ -59,7 +60,8 @@ def alert_of(alert: Alert, *, labels: Labels, runbooks: str = "") -> dict[str, A
 def _end_ms(alert: Alert) -> int | None:
     """When it ended, or will by itself: never before it began, which Alertmanager refuses."""
     if alert.kind == "operational":
-        return alert.detected_at + OPERATIONAL_MS
+        over = alert.status == "resolved" and alert.revision > 0  # an alert to test the way is born resolved
+        return max(alert.window.end, alert.detected_at + 1) if over else alert.detected_at + OPERATIONAL_MS
     return max(alert.last_seen, alert.detected_at + 1) if alert.status in ("resolved", "suppressed") else None
 
 

@@ -2,10 +2,10 @@
 
 Purpose: watch the events go by while they are scored, and keep what the report draws:
 accounts.parquet (per account: truth, what it sent, what was decided, its tier, SDK and network)
-and timeline.parquet (per window and labelled campaign: tokens out, and those not contained).
+and timeline.parquet (per window, of the whole log and of each labelled campaign: tokens out, slowed, contained).
 Invariants: counts are exact, of the same events and decisions as the scores; shadow decisions
 count as if enforced. Equal input gives equal tables, rows sorted.
-Limits: memory grows with accounts, and with campaigns times windows (at most `WINDOWS_MAX`). An
+Limits: memory grows with accounts, and with campaigns times windows. An
 account's tier, SDK and network are the last ones that it showed.
 """
 
@@ -19,25 +19,15 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from detector.records import Alert, Decision
+from detector.runtime import timeline_file
+from detector.runtime.timeline_file import window_ms_for
 from detector.tuning.evaluate import UNLABELLED
 from detector.tuning.scores import CONTAINS, SLOWS, levels_of, targets, timelines
 
 COLUMNS: Final = ("output_tokens", "account_tier", "sdk_name", "asn")
 SHOWN: Final = ("account_tier", "sdk_name", "asn")
-WINDOWS_MAX: Final = 240
-WINDOW_STEPS_MS: Final = tuple(60_000 * minutes for minutes in (10, 30, 60, 180, 360, 720, 1_440, 10_080))
 I64 = npt.NDArray[np.int64]
 Truth = dict[str, tuple[str, str]]  # account -> (campaign, population)
-
-
-def window_ms_for(span_ms: tuple[int, int]) -> int:
-    """The width of the time line's windows.
-
-    >>> window_ms_for((0, 86_400_000)) // 60_000
-    10
-    """
-    whole = span_ms[1] - span_ms[0]
-    return next((step for step in WINDOW_STEPS_MS if whole <= step * WINDOWS_MAX), -(-whole // WINDOWS_MAX))
 
 
 class Detail:
@@ -58,8 +48,8 @@ class Detail:
         self._first_window = span_ms[0] // self.window_ms
         self._campaigns = sorted({campaign for campaign, _ in truth.values()} - {""})
         windows = span_ms[1] // self.window_ms - self._first_window + 1
-        # campaign, window: requests, output tokens, tokens slowed, tokens contained
-        self._line: I64 = np.zeros((4, len(self._campaigns), windows), np.int64)
+        # requests, output tokens, tokens slowed, tokens contained; by campaign, the whole log last; by window
+        self._line: I64 = np.zeros((4, len(self._campaigns) + 1, windows), np.int64)
         self._clear()
 
     def _clear(self) -> None:
@@ -105,6 +95,7 @@ class Detail:
         places = (campaign[known], window[known])
         for row, values in enumerate((np.ones_like(tokens), tokens, tokens * slowed, tokens * contained)):
             np.add.at(self._line[row], places, values[known])
+            np.add.at(self._line[row, -1], window, values)
         for name, column in self._shown.items():
             said = batch.column(name)
             rows = np.flatnonzero(said.is_valid().to_numpy(zero_copy_only=False))
@@ -117,7 +108,7 @@ class Detail:
     def finish(self, folder: Path, *, alerts: Iterable[Alert], scores: dict[str, Any]) -> dict[str, Any]:
         """Write both tables into `folder`; returns what the scores add of them."""
         pyarrow.parquet.write_table(self._accounts(), folder / "accounts.parquet", compression="zstd")
-        pyarrow.parquet.write_table(self._timeline(), folder / "timeline.parquet", compression="zstd")
+        self._write_timeline(folder / timeline_file.FILE)
         detected = {a.alert_id: a.detected_at for a in alerts}
         out = 0
         for number, name in enumerate(self._campaigns):
@@ -145,13 +136,15 @@ class Detail:
             }
         )
 
-    def _timeline(self) -> pa.Table:
+    def _write_timeline(self, path: Path) -> None:
+        names = [*self._campaigns, None]
         number, window = np.nonzero(self._line[0])
         columns = ("requests", "output_tokens", "slowed_output_tokens", "contained_output_tokens")
-        return pa.table(
+        timeline_file.write_rows(
+            path,
             {
                 "window_start_ms": (window + self._first_window) * self.window_ms,
-                "campaign": pa.array([self._campaigns[n] for n in number.tolist()], pa.string()),
+                "campaign": [names[n] for n in number.tolist()],
                 **{name: self._line[at, number, window] for at, name in enumerate(columns)},
-            }
+            },
         )

@@ -118,6 +118,14 @@ def _pathway_words(pathway: dict[str, Any]) -> str:
     return f"{shared}; over {_amounts(seen['networks'])}; {seen['subnets']:,} subnets, {seen['payments']:,} payments"
 
 
+def _fact(name: str, fact: dict[str, Any]) -> str:
+    """A number with its unit, unless the name says it, and with what it is held against."""
+    unit = "" if fact["unit"] in (*name.split(), "share") else f" {literal(fact['unit'])}"
+    against = (("threshold", fact["threshold"]), ("population", fact["baseline"]))
+    held = ", ".join(f"{word} {_number(number)}" for word, number in against if number is not None)
+    return f"{literal(name)} {_number(fact['value'])}{unit}" + (f" ({held})" if held else "")
+
+
 def _evidence_lines(told: dict[str, Any]) -> Iterator[str]:
     verdict = told["verdict"]
     if verdict is not None:
@@ -128,11 +136,7 @@ def _evidence_lines(told: dict[str, Any]) -> Iterator[str]:
         yield ""
     rows = []
     for item in told["evidence"]:
-        facts = "; ".join(
-            f"{literal(name.replace('_', ' '))} {_number(f['value'])} {literal(f['unit'])} "
-            f"(threshold {_number(f['threshold'])}, population {_number(f['baseline'])})"
-            for name, f in item["facts"].items()
-        )
+        facts = "; ".join(_fact(name.replace("_", " "), fact) for name, fact in item["facts"].items())
         used = f"{item['log_odds']:+.2f}" if item["counted"] else f"({item['log_odds']:+.2f})"
         rows.append((literal(item["family"]), f"{literal(item['title'])} {code(item['signature'])}", used, facts))
     yield from _table(("Family", "Signature", "Log-odds (not counted)", "Facts"), rows)

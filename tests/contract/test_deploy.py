@@ -20,9 +20,11 @@ import yaml
 from prometheus_client import generate_latest
 
 from detector.config import parse
-from detector.runtime.kafka.connection import connection_from
+from detector.enforce.client import DecisionClient
+from detector.enforce.standing import told_of
+from detector.runtime.kafka.connection import Connection, connection_from
 from detector.runtime.kafka.http import http_settings_from
-from detector.runtime.kafka.metrics import FAMILIES, PREFIX, registry_of
+from detector.runtime.kafka.metrics import ENFORCER_FAMILIES, FAMILIES, PREFIX, SINK_FAMILIES, registry_of
 from tests.conftest import ROOT
 from tests.unit.watched import process
 
@@ -42,8 +44,6 @@ RULE_NAMES = (
     "CheckpointStale",
     "ShadowEnforceDivergence",
 )
-# What enforcers say, not workers; deploy/README.md has the list.
-FROM_OTHERS = {"stillwatch_decision_apply_lag_seconds_bucket"}
 # Labels that Prometheus or a histogram brings.
 FOREIGN_LABELS = {"le", "instance", "job", "namespace", "pod"}
 ROOT_USER = re.compile(r"^USER\s+(root|0)(:|\s|$)", re.MULTILINE)
@@ -58,8 +58,9 @@ EVERYTHING = (
 
 @cache
 def exposed() -> frozenset[str]:
-    """The names that a scrape of a worker has, those of families without samples too."""
-    text = generate_latest(registry_of(process())).decode()
+    """The names that scrapes of a worker and of an enforcer have, those of families without samples too."""
+    enforcer = told_of(DecisionClient(Connection())).registry
+    text = "".join(generate_latest(one).decode() for one in (registry_of(process()), enforcer))
     kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
     endings = {"histogram": ("_bucket", "_count", "_sum"), "summary": ("_count", "_sum")}
     return frozenset(name + end for name, kind in kinds.items() for end in endings.get(kind, ("",)))
@@ -91,13 +92,14 @@ def labels_in(expression: str) -> set[str]:
 def labels_of(names: set[str]) -> set[str]:
     """The labels that these metrics' families have."""
     bare = {re.sub(r"_(bucket|count|sum|total)$", "", name.removeprefix(PREFIX)) for name in names}
-    return {label for name in bare & set(FAMILIES) for label in FAMILIES[name].labels} | FOREIGN_LABELS
+    families = ENFORCER_FAMILIES | FAMILIES
+    return {label for name in bare & set(families) for label in families[name].labels} | FOREIGN_LABELS
 
 
 def checked(expression: str) -> None:
     names = names_in(expression)
     assert names, expression
-    assert names <= exposed() | FROM_OTHERS, expression
+    assert names <= exposed(), expression
     assert labels_in(expression) <= labels_of(names), expression
     for opened, closed in ("()", "{}", "[]"):
         assert expression.count(opened) == expression.count(closed), expression
@@ -125,10 +127,13 @@ def test_every_rule_has_a_page_of_its_own_and_no_page_is_left_over() -> None:
         assert f"(`{rule['alert']}`)" in title
 
 
-def test_what_only_others_say_is_listed() -> None:
+def test_what_sinks_and_enforcers_say_is_listed() -> None:
     page = (DEPLOY / "README.md").read_text()
-    for name in ("decision_apply_lag_seconds", "labels_total", "precision_estimate"):
-        assert f"`{PREFIX}{name}`" in page
+    own = (SINK_FAMILIES | ENFORCER_FAMILIES).keys() - FAMILIES.keys()
+    assert own
+    for name in own:
+        family = (SINK_FAMILIES | ENFORCER_FAMILIES)[name]
+        assert f"`{PREFIX}{name}{'_total' if family.kind == 'counter' else ''}`" in page
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
@@ -137,7 +142,6 @@ def test_a_dashboard_asks_only_for_what_is_exposed(dashboard: Path) -> None:
     asked = list(queries(dashboard))
     for expression in asked:
         checked(expression)
-        assert not names_in(expression) & FROM_OTHERS
     for panel in board["panels"]:
         for target in panel["targets"]:
             legend = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
@@ -150,7 +154,7 @@ def test_both_dashboards_together_show_every_metric() -> None:
     assert [path.stem for path in DASHBOARDS] == ["detection", "pipeline"]
     shown = {name for path in DASHBOARDS for query in queries(path) for name in names_in(query)}
     bare = {re.sub(r"_(bucket|count|sum|total)$", "", name.removeprefix(PREFIX)) for name in shown}
-    assert bare == set(FAMILIES)
+    assert bare == {*FAMILIES, "decision_apply_lag_seconds"}
 
 
 def test_grafana_finds_its_data_and_its_dashboards() -> None:

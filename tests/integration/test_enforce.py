@@ -3,16 +3,19 @@
 import gc
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
 import pytest
-from kafka import KafkaProducer
+import urllib3
+from kafka import KafkaAdminClient, KafkaProducer
 
 from detector.config import Settings
 from detector.enforce.client import DecisionClient, now_ms
@@ -21,6 +24,7 @@ from detector.records import Decision, decision_key, encode
 from detector.runtime.kafka.broker import Broker
 from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.topics import create_topics
+from tests.integration.gateways import free_port
 from tests.integration.live import configuration, environment, wait_until
 from tests.unit.leasing import HOUR, decision
 
@@ -110,6 +114,33 @@ def test_a_client_that_slept_for_a_day_reads_anew_and_keeps_what_still_stands(
         client.stop()
 
 
+@pytest.mark.usefixtures("collected")
+def test_a_client_whose_topic_is_gone_keeps_each_lease_to_its_end_and_follows_the_topic_that_comes_back(
+    installation: Callable[..., Connection],
+) -> None:
+    connection = installation()
+    ends_ms = now_ms() + 6_000
+    publish(connection, current(seq=5), current("a-2", expires_at=ends_ms))
+    client = DecisionClient(connection)
+    assert client.start(timeout_s=60)
+    admin = KafkaAdminClient(bootstrap_servers=connection.bootstrap)
+    try:
+        admin.delete_topics([connection.topic("decisions")])
+        wait_until(lambda: "is missing" in client.status().error, what="that the client notices")
+        assert "decisions" not in [name.removeprefix(connection.prefix) for name in admin.list_topics()]
+        assert client.ready.is_set()
+        assert contained(client)
+        wait_until(lambda: not contained(client, "a-2"), what="the end of a lease")
+        assert now_ms() >= ends_ms
+        create_topics(connection, Settings())
+        publish(connection, current(seq=6, state="revoked"), current("a-3"))
+        wait_until(lambda: contained(client, "a-3"), what="a decision of the new topic")
+        wait_until(lambda: not contained(client), what="the revoke")
+    finally:
+        client.stop()
+        admin.close()
+
+
 def test_the_kill_switch_is_seen_behind_a_transaction_that_hangs(installation: Callable[..., Connection]) -> None:
     connection = installation()
     publish(connection, current())
@@ -150,12 +181,27 @@ def test_the_verb_keeps_a_file_in_step_and_obeys_the_kill_switch(
         return [orjson.loads(line)["value"] for line in lines[1:]]
 
     config = configuration(connection, tmp_path)
-    command = [sys.executable, "-m", "detector", "enforce", "file", str(path), "--config", str(config)]
+    at = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "detector", "enforce", "file", str(path), "--config", str(config), "--http", at]
+
+    def page(name: str) -> str:
+        with suppress(urllib3.exceptions.HTTPError):  # it may not listen yet
+            return urllib3.request("GET", f"http://{at}/{name}", retries=False, timeout=10).data.decode()
+        return ""
+
+    def samples(name: str) -> float:
+        return float(re.search(rf"^stillwatch_{name} (\S+)$", page("metrics"), re.MULTILINE)[1])  # type: ignore[index]
+
     process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
     try:
         wait_until(lambda: held() == ["a-1"], what="the file")
+        wait_until(lambda: page("readyz") == "ok\n", what="readiness")
+        assert samples("decision_apply_lag_seconds_count") == 0  # what the topic held before is nobody's lag
         publish(connection, current("a-2"))
         wait_until(lambda: held() == ["a-1", "a-2"], what="the next decision")
+        wait_until(lambda: samples("decision_apply_lag_seconds_count") == 1, what="its lag")
+        assert samples("enforcer_copy_held") == 2
+        assert page("healthz") == "ok\n"
         publish(connection, control=b'{"enforcement":"off","since":0,"by":"kim","reason":"drill"}')
         wait_until(lambda: held() == [], what="the kill switch")
         process.send_signal(signal.SIGTERM)

@@ -26,7 +26,7 @@ from tests.integration.live import configuration, environment, printed, read_top
 from tests.unit.alerting import alert, resolved
 from tests.unit.receiving import Reply, pagerduty, receiving, taking
 
-QUICK = "back_off_ms = 20\nback_off_ms_max = 100\ntimeout_ms = 1000\n"
+QUICK = "back_off_ms = 20\nback_off_ms_max = 100\ntimeout_ms = 2000\n"
 
 
 def publish(connection: Connection, *alerts: Alert) -> None:
@@ -64,7 +64,7 @@ def test_every_revision_arrives_once_and_in_order_whatever_the_receivers_do(
     with receiving(pagerduty) as pager, receiving(taking) as hook:
         limited = Reply(429, headers=(("Retry-After", "0"),))
         pager.script = [limited, Reply(500), Reply(503), Reply(202, cut=True), Reply(500)]
-        hook.script = [Reply(200, hang_s=1.5), Reply(502), limited]
+        hook.script = [Reply(200, hang_s=2.5), Reply(502), limited]
         tables = f"""
 [[sinks]]
 kind = "pagerduty"

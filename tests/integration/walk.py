@@ -115,7 +115,7 @@ def parts(connection: Connection, folder: Path) -> Iterator[Parts]:
         live = held.enter_context(worker(connection, folder))
         begun = ("--from-beginning", "--http", "off")
         held.enter_context(verb("sinks", *begun, *place, folder=folder, STILLWATCH_PAGERDUTY_KEY="k" * 32))
-        held.enter_context(verb("enforce", "redis", "--url", server.url, *place, folder=folder))
+        held.enter_context(verb("enforce", "redis", "--url", server.url, "--http", "off", *place, folder=folder))
         gateway = held.enter_context(proxy(connection, folder))
         wait_until(live.running, what="the worker", timeout_s=120)
         yield Parts(connection, place, pager, store, gateway)
@@ -151,7 +151,7 @@ def walk(with_: Parts, log: Path) -> list[Step]:
         return lambda: (got := gateway.ask(account, PROMPT)).status == status and got
 
     def order(*arguments: str) -> Callable[[], str]:
-        return lambda: stillwatch(*arguments, "--by", "kim", *options)
+        return lambda: stillwatch(*arguments, "--by", "kim", "-o", "human", *options)
 
     step("traffic goes in", lambda: stillwatch("produce", str(log), *options), str.strip)
     said = step("an alert pages on PagerDuty", page, lambda body: str(body["payload"]["summary"]))

@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from detector.operators import AllowEntry, Command, Control, Indicator, OperatorRecord, Received
+from detector.operators import AllowEntry, Command, Control, Indicator, Label, OperatorRecord, Received
 from detector.vocabulary import OperatorKind
 
 TENANT = "default"
@@ -19,6 +19,7 @@ def received(record: OperatorRecord, ingest_ms: int) -> Received:
         Command: "command",
         Control: "control",
         Indicator: "indicator",
+        Label: "label",
     }
     return Received(kinds[type(record)], record, ingest_ms)
 
@@ -26,6 +27,12 @@ def received(record: OperatorRecord, ingest_ms: int) -> Received:
 def command(name: str, ingest_ms: int, **fields: Any) -> Received:
     """A command of kim's."""
     made = Command(command=name, tenant=TENANT, by="kim", reason="", at=ingest_ms, **fields)  # type: ignore[arg-type]
+    return received(made, ingest_ms)
+
+
+def label(alert_id: str, verdict: str, ingest_ms: int) -> Received:
+    """An analyst's word."""
+    made = Label(alert_id=alert_id, verdict=verdict, by="kim", at=ingest_ms)  # type: ignore[arg-type]
     return received(made, ingest_ms)
 
 

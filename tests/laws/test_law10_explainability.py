@@ -51,6 +51,9 @@ def test_every_alert_names_its_evidence_and_whether_it_may_contain(stream: Strea
         assert len(counting_for) >= limits.families_min
         assert any(BY_ID[e.signature].cross_account for e in counting_for)
         assert all(e.family == BY_ID[e.signature].family and e.facts for e in alert.evidence)
+        for fact in (fact for e in alert.evidence for fact in e.facts.values()):
+            lower, upper = (fact.value if bound is None else bound for bound in (fact.lower, fact.upper))
+            assert fact.value is None or lower <= fact.value <= upper, fact
         # In its family no item outweighs the counted one.
         best = {e.family: e.log_odds for e in alert.evidence if e.counted}
         assert all(e.log_odds <= best[e.family] for e in alert.evidence)

@@ -5,8 +5,8 @@ import pytest
 
 from detector.cli.alert_page import write_page
 from detector.cli.alerts import COLUMNS
+from detector.cli.forms import row_of
 from detector.cli.output import Listing, write_one, write_rows, write_stream
-from detector.cli.verbs import row_of
 from tests.contract.test_sinks import hostile
 from tests.hostile_strings import HOSTILE, unprintable
 from tests.unit.alerting import alert, operational, resolved

@@ -86,7 +86,7 @@ class Pushing(NamedTuple):
     def tell_raw(self, key: bytes, value: bytes) -> None:
         assert self.client.changed is not None
         if self.client.table.apply(key, value):
-            self.client.changed(key, value)
+            self.client.changed(key, now_ms())
         self.client.ready.set()
 
 

@@ -14,6 +14,7 @@ from detector.enforce.client import DecisionClient, now_ms
 from detector.enforce.crowdsec import CrowdsecCopy
 from detector.enforce.push import Pusher
 from detector.enforce.server import make_app
+from detector.enforce.standing import told_of
 from detector.records import Decision, DecisionParams, decision_key, encode
 from detector.runtime.kafka.connection import Connection
 from tests.unit.leasing import HOUR, decision
@@ -34,7 +35,7 @@ class Enforcer(NamedTuple):
         for d in made:
             key = decision_key(tenant=d.tenant, scope=d.scope, value=d.value)
             if self.client.table.apply(key, encode(d)):
-                self.client.changed(key, encode(d))
+                self.client.changed(key, now_ms())
         self.client.ready.set()
 
     def get(self, path: str, **headers: str) -> urllib3.BaseHTTPResponse:
@@ -51,7 +52,7 @@ def enforcer(request: pytest.FixtureRequest) -> Iterator[Enforcer]:
     client, copy = DecisionClient(Connection(), failure_mode=request.param), CrowdsecCopy()
     pusher = Pusher(client, copy)
     loop = asyncio.new_event_loop()
-    runner = web.AppRunner(make_app(client, crowdsec=copy, api_keys=("k3y",)))
+    runner = web.AppRunner(make_app(client, told_of(client, pusher), crowdsec=copy, api_keys=("k3y",)))
     loop.run_until_complete(runner.setup())
     site = web.TCPSite(runner, "127.0.0.1", 0)
     loop.run_until_complete(site.start())
@@ -125,3 +126,16 @@ def test_a_bouncer_asks_for_an_address_a_scope_a_type(enforcer: Enforcer) -> Non
     assert enforcer.pull("/v1/decisions?ip=10.9.9.9") is None
     assert enforcer.pull("/v1/decisions/stream?startup=true&scopes=username") == {"new": None, "deleted": None}
     assert enforcer.http.request("GET", enforcer.url + "/v1/decisions").status == 403
+
+
+def test_the_port_of_an_adapter_tells_probes_and_counts_its_answers(enforcer: Enforcer) -> None:
+    assert enforcer.get("/healthz").status == 503
+    enforcer.tell(current(), current("a-3", action="throttle"))
+    for account in ("a-1", "a-2", "a-3", "a-1"):
+        enforcer.get("/check", X_Stillwatch_account=account)
+    until(lambda: enforcer.get("/readyz").status == 200)
+    text = enforcer.get("/metrics").data.decode()
+    for answer, number in (("refused", 2), ("passed", 1), ("throttled", 1), ("unavailable", 0)):
+        assert f'stillwatch_enforcer_answers_total{{answer="{answer}"}} {number}.0' in text
+    assert "stillwatch_decision_apply_lag_seconds_bucket" in text
+    assert b'"decisions"' in enforcer.get("/status").data

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import orjson
 import pytest
@@ -10,8 +12,11 @@ from aiohttp import ClientSession
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from detector import desk
 from detector.config import Settings, parse
+from detector.desk import Desk
 from detector.hashing import DEVELOPMENT_KEY
+from detector.operators import Label
 from detector.records import ConfigError
 from detector.runtime.kafka import http
 from detector.runtime.kafka.http import (
@@ -23,20 +28,20 @@ from detector.runtime.kafka.http import (
     token_of,
     worker_told,
 )
-from detector.runtime.kafka.metrics import FAMILIES, PREFIX, registry_of
+from detector.runtime.kafka.metrics import FAMILIES, PREFIX, labelled, registry_of
 from detector.runtime.kafka.status import Process, status_of, waiting_for
 from detector.signatures.registry import SIGNATURES
 from detector.snapshot import snapshot
 from tests.unit.watched import KEY, process
 
-# The operators' list; what enforcers or analysts' labels must say is in deploy/README.md.
+# The operators' list; what enforcers say is in deploy/README.md.
 LISTED = (
     "events_total raw_content_rejected_total events_dead_letter_total consumer_lag_records event_time_lag_seconds "
     "watermark_timestamp_seconds late_events_total event_processing_seconds rebalance_total signature_seconds "
     "signature_active signature_score state_keys state_bytes state_evictions_total checkpoint_age_seconds "
     "alerts_total alerts_open alert_time_to_detect_seconds decisions_total decisions_active decisions_vetoed_total "
     "blast_radius_ratio blocked_tokens_ratio blast_radius_cap_hits_total decision_publish_seconds config_info "
-    "build_info fingerprint_key_info ready "
+    "build_info fingerprint_key_info ready labels_total precision_estimate "
 )
 
 
@@ -72,7 +77,19 @@ def test_every_sample_has_the_labels_of_its_family_and_most_families_have_one() 
         for sample in family.samples:
             silent.discard(name)
             assert set(sample.labels) - {"le"} == set(FAMILIES[name].labels), sample
-    assert silent == {"consumer_lag_records"}  # nobody is connected
+    assert silent == {"consumer_lag_records", "precision_estimate"}  # nobody is connected, no analyst has spoken
+
+
+def test_what_analysts_say_is_counted_by_verdict() -> None:
+    held = Desk()
+    for number, verdict in enumerate(("true_positive", "false_positive", "true_positive")):
+        record = Label(alert_id=f"a-{number}", verdict=verdict, by="kim", at=0)  # type: ignore[arg-type]
+        desk.label(held, record, signature_ids=("c1_shared_template",))
+    sessions: list[Any] = [SimpleNamespace(judge=SimpleNamespace(cases=SimpleNamespace(desk=held)))]
+    said = {(name, *labels): value for name, labels, value in labelled(sessions)}
+    assert said["labels", "true_positive"] == 2
+    assert said["labels", "benign"] == 0  # a series begins at zero
+    assert said["precision_estimate", "c1_shared_template"] == round(2 / 3, 6)
 
 
 def test_the_counts_are_those_of_the_roles() -> None:

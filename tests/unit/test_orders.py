@@ -6,13 +6,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from detector import desk
 from detector.config import Settings, config_hash
 from detector.decision import Tombstone
 from detector.judge import DAY_MS, Judge
-from detector.operators import Control, Received
+from detector.operators import Control, Label, Received
 from detector.records import Alert, Decision
 from detector.snapshot import restore, snapshot
-from tests.laws.orders import command, exemption, switch
+from tests.laws.orders import command, exemption, label, switch
 from tests.laws.streams import (
     HOUR_MS,
     KEY,
@@ -205,8 +206,11 @@ def test_beyond_the_cap_members_are_throttled_until_the_alert_is_approved() -> N
     contained = sum(d.action == "challenge" for d in held.values() if d.issued_at == ran().decisions[0].issued_at)
     assert contained <= 0.1 * found.judge.cases.active_accounts + 1
     # Said once an hour, by an alert of its own kind.
-    hours = {(a.dedup_key, a.window.start) for a in found.operational}
-    assert len(found.operational) == len(hours) > 0
+    opened = [a for a in found.operational if a.status == "open"]
+    assert len(opened) == len({(a.dedup_key, a.window.start) for a in opened}) > 0
+    # And over with its hour, but for the hour in which the log ends.
+    over = {a.alert_id for a in found.operational if (a.status, a.revision) == ("resolved", 1)}
+    assert over >= {a.alert_id for a in opened if a.window.end <= found.judge.reached_ms()}
     assert {(a.severity, a.kind) for a in found.operational} == {("critical", "operational")}
     approve_ms = detected_ms() + 30 * MINUTE_MS
     approved = ran(command("approve", approve_ms, alert_id=alert_id()), settings=tight)
@@ -286,10 +290,38 @@ def test_more_alerts_than_people_can_read_are_written_but_suppressed() -> None:
     found = ran(settings=with_policy(alerts_per_hour_max=0))
     assert {a.status for a in found.alerts[:-1]} == {"suppressed"}
     assert found.alerts[-1].status == "resolved"
-    assert [a.title for a in found.operational] == ["Alert storm"]
+    assert [(a.title, a.status) for a in found.operational] == [("Alert storm", "open"), ("Alert storm", "resolved")]
     assert [(d.decision_id, d.seq, d.action) for d in found.decisions] == [
         (d.decision_id, d.seq, d.action) for d in ran().decisions
     ]
+
+
+def test_labels_are_counted_and_the_last_word_on_an_alert_makes_the_estimate_of_precision() -> None:
+    at_ms = detected_ms() + MINUTE_MS
+    said = (label(alert_id(), "benign", at_ms), label("a-unknown", "true_positive", at_ms + 1))
+    found = ran(*said)
+    held = found.judge.cases.desk
+    assert found.outcomes() == {"label": 1, "label_unmatched": 1}
+    assert held.labels == {"benign": 1}
+    spoke = ran().alerts[0].signature_ids
+    assert spoke
+    assert desk.precision([held]) == dict.fromkeys(sorted(spoke), 0.0)
+    assert found.decisions == ran().decisions
+    other = ran(*said, label(alert_id(), "true_positive", at_ms + 2)).judge.cases.desk
+    assert other.labels == {"benign": 1, "true_positive": 1}
+    assert set(desk.precision([other]).values()) == {1.0}
+    again = ran(*said, label(alert_id(), "duplicate", at_ms + 2)).judge.cases.desk
+    assert desk.precision([again]) == {}  # says nothing about a signature
+    assert set(desk.precision([held, other]).values()) == {0.5}
+
+
+def test_no_more_labels_are_kept_than_fit_and_the_oldest_leave() -> None:
+    held = desk.Desk()
+    for number in range(desk.LABELLED_MAX + 2):
+        record = Label(alert_id=f"a-{number}", verdict="benign", by="kim", at=0)
+        desk.label(held, record, signature_ids=("c1_shared_template",))
+    assert len(held.labelled) == desk.LABELLED_MAX
+    assert next(iter(held.labelled)) == "a-2"
 
 
 def test_records_later_than_the_last_event_wait_on() -> None:

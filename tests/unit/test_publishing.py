@@ -8,7 +8,7 @@ from detector.alerts import Issuer
 from detector.campaigns import Campaign, Joined
 from detector.config import DecisionSettings, Settings, TableSettings, config_hash
 from detector.links import LinkTable
-from detector.publishing import Outlet, has_news, revision
+from detector.publishing import Outlet, has_news, revision, settled
 from detector.records import Alert, Coverage, Verdict
 
 HOUR_MS, MINUTE_MS = 3_600_000, 60_000
@@ -50,8 +50,11 @@ class Desk:
         settings = Settings(decision=self.policy)
         self.outlet, self.issuer = Outlet(), Issuer("default", settings, config_hash(settings), Coverage())
 
+    def revisions(self, held: Campaign, now_ms: int) -> list[Alert]:
+        return revision(self.outlet, held, issuer=self.issuer, links=LINKS, decision_ids=(), now_ms=now_ms)
+
     def publish(self, held: Campaign, now_ms: int) -> list[str]:
-        said: list[Alert] = revision(self.outlet, held, issuer=self.issuer, links=LINKS, decision_ids=(), now_ms=now_ms)
+        said = self.revisions(held, now_ms)
         return [a.title if a.kind == "operational" else a.status for a in said]
 
     def news(self, held: Campaign, now_ms: int, *, final: bool = False) -> bool:
@@ -102,7 +105,20 @@ def test_what_was_held_back_ends_without_having_been_heard() -> None:
     held.closed = "idle"
     assert desk.news(held, START_MS + 9 * HOUR_MS) is False
     assert desk.publish(held, START_MS + 9 * HOUR_MS) == ["resolved"]
-    assert desk.publish(campaign(2), START_MS + 9 * HOUR_MS) == ["Alert storm", "suppressed"]
+    assert desk.publish(campaign(2), START_MS + 9 * HOUR_MS) == ["Alert storm", "Alert storm", "suppressed"]
+
+
+def test_an_operational_alert_is_resolved_when_its_hour_is_over_and_the_next_hour_has_its_own() -> None:
+    desk = Desk(alerts_per_hour_max=0)
+    (storm, _) = desk.revisions(campaign(1), START_MS)
+    assert settled(desk.outlet, now_ms=START_MS + HOUR_MS - 1) == []
+    over, again, _ = desk.revisions(campaign(2), START_MS + HOUR_MS)
+    assert (over.alert_id, over.dedup_key, over.revision) == (storm.alert_id, storm.dedup_key, 1)
+    assert (storm.status, over.status, again.status) == ("open", "resolved", "open")
+    assert again.alert_id != over.alert_id
+    (last,) = settled(desk.outlet, now_ms=START_MS + 2 * HOUR_MS)
+    assert (last.alert_id, last.status) == (again.alert_id, "resolved")
+    assert not desk.outlet.warned
 
 
 def test_all_revisions_of_a_campaign_have_one_key_and_one_title() -> None:

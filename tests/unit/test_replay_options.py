@@ -269,6 +269,8 @@ def test_explaining_a_member_names_its_campaign_links_and_decisions(done: Path) 
     assert f"member of {member['campaign_id']}" in said
     assert f"with {member['campaign_id']}: " in said
     assert "seq 1: active " in said
+    before = run("explain", "account", member["account_id"], "--at", member["first_seen"], "--in", done / "run").stdout
+    assert f"no campaign held it then; {member['campaign_id']} does since {member['joined_at']}" in before
 
 
 def test_explaining_an_account_outside_every_campaign_says_what_it_did_and_what_it_lacks(done: Path) -> None:

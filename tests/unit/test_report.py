@@ -35,8 +35,7 @@ def unlabelled(folder: Path, tmp_path: Path) -> Path:
     """The same run, as if no labels had been given."""
     out = tmp_path / "plain"
     shutil.copytree(folder, out)
-    for name in ("accounts.parquet", "timeline.parquet"):
-        (out / name).unlink()
+    (out / "accounts.parquet").unlink()
     metrics = json.loads((out / "metrics.json").read_bytes())
     del metrics["scores"]
     (out / "metrics.json").write_text(json.dumps(metrics))
@@ -123,6 +122,12 @@ def test_what_the_labels_count_is_what_the_log_holds(folder: Path) -> None:
         assert row["campaign"] == ("harvest" if row["account_id"].startswith("h") else "")
     assert sum(row["requests"] for row in accounts) == len(names)
     line = pyarrow.parquet.read_table(folder / "timeline.parquet").to_pylist()
+    whole = [row for row in line if row["campaign"] is None]
+    assert (sum(row["requests"] for row in whole), sum(row["output_tokens"] for row in whole)) == (
+        len(names),
+        sum(t or 0 for t in tokens),
+    )
+    line = [row for row in line if row["campaign"] is not None]
     harvest = [row for row in accounts if row["campaign"] == "harvest"]
     assert sum(row["output_tokens"] for row in line) == sum(row["output_tokens"] for row in harvest)
     scores = json.loads((folder / "metrics.json").read_bytes())["scores"]
@@ -148,6 +153,14 @@ def test_scores_stand_beside_the_outcome_and_what_an_earlier_run_derived_does_no
     assert outcome(out) == outcome(folder)
     assert (out / "scores.parquet").read_bytes() == (folder / "scores.parquet").read_bytes()
     assert not (out / "accounts.parquet").exists()
+    # The time line is every run's; labels only add to it.
+    plain, labelled = (pyarrow.parquet.read_table(at / "timeline.parquet").to_pylist() for at in (out, folder))
+    known = ("window_start_ms", "requests", "output_tokens")
+    assert plain
+    assert [[row[name] for name in known] for row in plain] == [
+        [row[name] for name in known] for row in labelled if row["campaign"] is None
+    ]
+    assert {row["contained_output_tokens"] for row in plain} == {None}
     assert "No labels were given" in (out / "report.html").read_text()
 
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from detector import story
-from detector.records import Verdict
+from detector import alerts, story
+from detector.records import Entity, Verdict, Window, format_time
 from detector.sinks import alertmanager, cef, ocsf, pagerduty, slack
 from detector.sinks.escaping import cef_header, cef_value, mrkdwn, mrkdwn_code, printable
 from detector.sinks.lines import line_of
@@ -16,6 +16,7 @@ from tests.unit.alerting import alert, operational, resolved
 
 every_string = pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 KEY = "k" * 32
+HOUR_MS, NOW_MS = 3_600_000, 1_782_050_400_000
 
 
 def fields_of(line: str) -> tuple[list[str], dict[str, str]]:
@@ -154,6 +155,20 @@ def test_the_story_names_the_evidence_on_which_an_alert_rests() -> None:
     assert [bar.log_odds for bar in told.why if bar.counted] == [5.0, 3.0, 2.5, -0.5]
 
 
+def test_an_operational_alert_ends_with_its_hour_on_every_receiver() -> None:
+    said = operational(window=Window(start=NOW_MS - HOUR_MS, end=NOW_MS), detected_at=NOW_MS - HOUR_MS // 2)
+    over = alerts.over(said)
+    labels = alertmanager.labels_of(said, first=None)
+    # By itself only later, in case nobody is left to say so.
+    ends = [alertmanager.alert_of(one, labels=labels)["endsAt"] for one in (said, over)]
+    assert ends == [format_time(NOW_MS + HOUR_MS // 2), format_time(NOW_MS)]
+    event = pagerduty.event_of(over, routing_key=KEY, triggered=True)
+    assert event is not None
+    assert (event["event_action"], event["dedup_key"]) == ("resolve", said.dedup_key)
+    assert ocsf.finding_of(over)["activity_name"] == "Close"
+    assert "over" in story.tell(over).todo
+
+
 def test_a_superseded_or_resolved_alert_asks_for_nothing() -> None:
     assert story.tell(resolved()).todo == "nothing: it is resolved (idle)"
     assert story.tell(resolved(superseded_by="a-0")).todo == "nothing here: it went into a-0"
@@ -167,6 +182,8 @@ def test_what_is_named_is_the_signature_of_the_runbook() -> None:
     assert ocsf.finding_of(alert())["metadata"]["event_code"] == "c1_shared_template"
     assert alertmanager.labels_of(alert(), first=None)["alertname"] == "c1_shared_template"
     assert alertmanager.labels_of(operational(), first=None)["alertname"] == "Alert storm"
+    cap = operational(entity=Entity(scope="campaign", value="c-1", tenant="default"))
+    assert alertmanager.labels_of(cap, first=None)["campaign_id"] == "c-1"
     assert story.strongest_of(alert(evidence=(), signature_ids=("c3_work_queue",))) == "c3_work_queue"
     assert story.strongest_of(operational()) == "operational"
 

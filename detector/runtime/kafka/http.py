@@ -177,8 +177,8 @@ class _Pages:
         return web.json_response({"alert_ids": ids}, status=202)
 
 
-def application_of(told: Told, *, token: bytes) -> web.Application:
-    """The routes."""
+def application_of(told: Told, *, token: bytes = b"") -> web.Application:
+    """The routes, for others to be added to."""
     pages = _Pages(told, token=token)
     application = web.Application(client_max_size=BODY_BYTES_MAX)
     application.router.add_get("/livez", pages.alive)

@@ -2,17 +2,16 @@
 
 Purpose: the one table of metric names, and the collector that fills it from the roles' plain
 integers: no call of a metrics library stands in the fold.
-Invariants: names and labels are those of `FAMILIES` and `SINK_FAMILIES`; a label's values come from the topics, the
-configuration and closed sets of words, never from an event, so their number is bounded. A scrape
-changes nothing.
-Limits: a family that a process has nothing to say about has no sample. What belongs to enforcers
-or needs labels of analysts is not here; `deploy/README.md` lists it.
+Invariants: names and labels are those of `FAMILIES`, `SINK_FAMILIES` and `ENFORCER_FAMILIES`; a
+label's values come from the topics, the configuration and closed sets of words, never from an
+event, so their number is bounded. A scrape changes nothing.
+Limits: a family that a process has nothing to say about has no sample.
 Source: Prometheus' rules for names; the operators' handbook for the list.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
@@ -27,15 +26,16 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from detector import __version__, alerts
+from detector import __version__, alerts, desk
 from detector.accounts import AccountTable
 from detector.links import LinkTable, Sample
 from detector.records import ACTIONS
+from detector.runtime.histogram import Histogram
 from detector.runtime.kafka.session import Session
 from detector.runtime.kafka.status import Process, caps_of, waiting_for
-from detector.runtime.kafka.tally import WORK_S, Histogram
+from detector.runtime.kafka.tally import WORK_S
 from detector.signatures.registry import SIGNATURES
-from detector.vocabulary import RejectReason
+from detector.vocabulary import LabelVerdict, RejectReason
 
 PREFIX: Final = "stillwatch_"
 KINDS: Final = {
@@ -76,6 +76,8 @@ FAMILIES: Final[dict[str, Family]] = {
     "alerts": Family("counter", ("signature", "severity", "mode"), "Alerts opened, by their strongest signature"),
     "alerts_open": Family("gauge", ("signature", "severity"), "Campaigns that are open and were alerted"),
     "alert_time_to_detect_seconds": Family("histogram", (), "Event time from a campaign's first request to its alert"),
+    "labels": Family("counter", ("verdict",), "Analysts' words on alerts of campaigns that are still kept"),
+    "precision_estimate": Family("gauge", ("signature",), "Right alerts of those that analysts called right or wrong"),
     "decisions": Family("counter", ("action", "scope", "mode", "origin"), "Decisions published"),
     "decisions_active": Family("gauge", ("action", "scope"), "Leases that stand"),
     "decisions_vetoed": Family("counter", ("reason",), "Times that policy or an operator held a decision back"),
@@ -96,6 +98,25 @@ SINK_FAMILIES: Final[dict[str, Family]] = {
     "sink_failing": Family("gauge", ("sink",), "1 while the receiver does not take alerts"),
     "build_info": FAMILIES["build_info"],
     "ready": Family("gauge", (), "1 where every sink has joined its group"),
+}
+# Of a process that brings decisions to whoever enforces them.
+ENFORCER_FAMILIES: Final[dict[str, Family]] = {
+    "decision_apply_lag_seconds": Family(
+        "histogram", (), "From the judge's sending of a change, or its time of effect, until it is applied"
+    ),
+    "enforcer_decisions_active": Family("gauge", ("action", "scope"), "Leases in force here"),
+    "enforcer_decisions_applied": Family("counter", (), "Records that changed what is held"),
+    "enforcer_decisions_unread": Family("counter", (), "Records that do not read, or of scopes unknown here"),
+    "enforcer_connected": Family("gauge", (), "1 while the decisions' topic is heard"),
+    "enforcer_lag_records": Family("gauge", (), "Records of the decisions' topic that are not yet applied"),
+    "enforcer_clock_ahead_seconds": Family("gauge", (), "This machine's clock less the judge's, delivery included"),
+    "enforcer_enforcement": Family("gauge", ("state",), "1 for where the kill switch stands"),
+    "enforcer_answers": Family("counter", ("answer",), "Gateways' questions, by what they were answered"),
+    "enforcer_copy_in_step": Family("gauge", (), "1 while the copy takes decisions"),
+    "enforcer_copy_held": Family("gauge", (), "Leases that the copy holds"),
+    "enforcer_copy_failures": Family("counter", (), "Tries that the copy did not take; they are made again"),
+    "build_info": FAMILIES["build_info"],
+    "ready": Family("gauge", (), "1 once decisions are loaded, and the copy was in step"),
 }
 STORES: Final = ("accounts", "links")
 OPERATIONAL: Final = ("operational_cap", "operational_storm")
@@ -186,6 +207,7 @@ def _judged(process: Process) -> Iterator[Measured]:
     yield "alert_time_to_detect_seconds", (), tally.detected
     yield "decision_publish_seconds", (), tally.published
     yield from _held(sessions)
+    yield from labelled(sessions)
     for session in sessions:
         yield from _of_tenant(session)
 
@@ -205,6 +227,15 @@ def _of_tenant(session: Session) -> Iterator[Measured]:
     caps = caps_of(judge)
     yield "blast_radius_ratio", (tenant,), caps.contained_share
     yield "blocked_tokens_ratio", (tenant,), caps.blocked_tokens_share
+
+
+def labelled(sessions: Sequence[Session]) -> Iterator[Measured]:
+    """What analysts said of these judges' alerts."""
+    desks = [session.judge.cases.desk for session in sessions]
+    verdicts = {(verdict,): sum(one.labels.get(verdict, 0) for one in desks) for verdict in get_args(LabelVerdict)}
+    yield from _counted("labels", verdicts)
+    for signature, share in desk.precision(desks).items():
+        yield "precision_estimate", (signature,), share
 
 
 def _held(sessions: list[Session]) -> Iterator[Measured]:

@@ -11,7 +11,6 @@ Source: buckets as Prometheus counts them.
 
 import logging
 import time
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
@@ -20,6 +19,7 @@ from typing import Any, Final
 from detector.cases import Output
 from detector.panes import Refused
 from detector.records import Alert, Decision
+from detector.runtime.histogram import Histogram
 from detector.signatures.contract import Answer, Signature
 
 log = logging.getLogger("stillwatch.judge")
@@ -28,33 +28,6 @@ WORK_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 PUBLISH_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # From the first request of a campaign to its alert: minutes to a fortnight.
 DETECT_S: Final = (300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0, 259_200.0, 604_800.0, 1_209_600.0)
-
-
-class Histogram:
-    """Values by bucket; the last bucket has no bound."""
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        """Start empty."""
-        self.bounds = tuple(bounds)
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def add(self, value: float) -> None:
-        """Count a value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def cumulative(self) -> list[tuple[str, int]]:
-        """Pairs of (upper bound, how many values lie at or below it).
-
-        >>> one = Histogram((1.0, 2.0)); one.add(1.0); one.add(9.0); one.cumulative()
-        [('1.0', 1), ('2.0', 1), ('+Inf', 2)]
-        """
-        out, so_far = [], 0
-        for bound, count in zip([*map(str, self.bounds), "+Inf"], self.counts, strict=True):
-            so_far += count
-            out.append((bound, so_far))
-        return out
 
 
 class Timed:

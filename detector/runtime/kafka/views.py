@@ -9,7 +9,7 @@ Limits: everything is held in memory.
 Source: the contract's life of a decision.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from detector.operators import AllowEntry, Control, overrides
@@ -18,6 +18,7 @@ from detector.runtime.kafka.connection import Connection
 from detector.runtime.kafka.orders_out import CONTROL_KEY
 from detector.runtime.kafka.publishing import ALERT_HEADER
 from detector.runtime.kafka.reading import read_topic
+from detector.runtime.revisions import alert_named, latest
 from detector.runtime.sources import InputError
 
 
@@ -70,15 +71,6 @@ def board(connection: Connection) -> Board:
     return board_of(read_topic(connection, "decisions"))
 
 
-def latest(revisions: Iterable[Alert]) -> dict[str, Alert]:
-    """The latest revision of every alert, by id, oldest detection first."""
-    held: dict[str, Alert] = {}
-    for alert in revisions:
-        if alert.alert_id not in held or held[alert.alert_id].revision <= alert.revision:
-            held[alert.alert_id] = alert
-    return dict(sorted(held.items(), key=lambda item: (item[1].detected_at, item[0])))
-
-
 def alerts(connection: Connection) -> dict[str, Alert]:
     """The latest revision of every alert that the topic still has, by id, oldest detection first."""
     read = map(alert_of, read_topic(connection, "alerts"))
@@ -101,15 +93,6 @@ def _read(value: bytes | None, kind: Any) -> Any:
         return decode(value, kind=kind) if value is not None else None
     except SchemaError:
         return None
-
-
-def alert_named(name: str, known: Mapping[str, Alert], *, place: str) -> Alert:
-    """An alert by its id, or a campaign's by the campaign's. Raises `InputError` where there is none at `place`."""
-    campaigns = (a for a in known.values() if a.kind == "campaign" and a.entity.value == name)
-    found = known.get(name) or next(campaigns, None)
-    if found is None:
-        raise InputError(f"no alert {name} {place}; `stillwatch alerts list --all` has them")
-    return found
 
 
 def find_alert(connection: Connection, name: str) -> Alert:
