@@ -77,7 +77,7 @@ def test_a_shadow_signature_hides_no_other_of_its_family() -> None:
 def test_an_alert_signature_raises_an_alert_and_does_not_contain() -> None:
     # The threshold is reached only with it.
     threshold = judged(
-        item(*CONTENT), item(*LIFECYCLE), item("a2_elicitation", 2.0), item("c3_work_queue", 3.5, "alert")
+        item(*CONTENT), item(*LIFECYCLE), item("a2_elicitation", 1.5), item("c3_work_queue", 3.5, "alert")
     )
     assert threshold.accuses
     assert not threshold.contains
@@ -111,7 +111,7 @@ def test_an_alert_signature_beside_enough_others_takes_nothing_away() -> None:
 def test_what_an_alert_signature_says_for_a_pool_holds_back_containment() -> None:
     enough = (item(*CONTENT), item(*LIFECYCLE), item(*BEHAVIOUR))
     assert judged(*enough).contains
-    held = judged(*enough, item("a9_instant_maximum", -1.0, "alert"))
+    held = judged(*enough, item("a9_instant_maximum", -1.5, "alert"))
     assert not held.accuses
     assert not held.contains
 
