@@ -48,8 +48,9 @@ _OPENED, _SINGLE = int(A.OPENED), int(A.SINGLE)
 _WEEK_MS = 7 * DAY_MS
 # Where user text that pools share is less of what members send, a text is one that they met by chance.
 CHANCE_PURITY_MAX = 0.6
-# From here on a pool is one client program.
+# From here on a pool is one client program; of fewer than so many nobody asks whether they work off one queue.
 ONE_PROGRAM_SHARE = 0.9
+CROWD_MIN = 12
 # So that no account speaks for a pool.
 RUN_GAPS_MAX = 50.0
 SEEN_SLOTS = 2 * POOL_K
@@ -253,16 +254,16 @@ def _firing(
 
 
 def _alike(
-    links: LinkTable, pools: I64, accounts: AccountTable, tails: Tails, *, purity: F64, program_share: F64
+    links: LinkTable, pools: I64, accounts: AccountTable, tails: Tails, *, purity: F64, scattered: npt.NDArray[np.bool_]
 ) -> dict[str, F64]:
     """Measure the likeness of members where it is no text that makes them alike.
 
-    Who share a text and no client program are only asked whether each has tasks of his own.
+    A crowd of many programs (`scattered`) that shares a text is only asked whether each has tasks of his own.
     """
     kinds = links.pools[pools, P.KIND]
     text = np.isin(kinds, _TEXT_KINDS)
     unshared = np.isin(kinds, _PROGRAM_KINDS) | (text & (purity < CHANCE_PURITY_MAX))
-    asked = np.flatnonzero(unshared | (text & (program_share < ONE_PROGRAM_SHARE)))
+    asked = np.flatnonzero(unshared | (text & scattered))
     columns = likeness(links, pools[asked], accounts, tails)._asdict()
     counts = {"compared", "taking", "taking_known"}
     whole = {name: np.full(pools.size, 0.0 if name in counts else np.nan) for name in columns}
@@ -308,6 +309,7 @@ def link_view(
     units = np.maximum(summary[:, _UNITS], 1.0)
     purity = summary[:, _PURITY] / np.maximum(summary[:, _MEMBERS], 1.0)
     program_share = summary[:, _PROGRAM] / units
+    scattered = (program_share < ONE_PROGRAM_SHARE) & (summary[:, _LOADED] >= CROWD_MIN)
     # Leave the pool out here too; with nobody left the bound is 1, and youth says nothing.
     young_rest = np.maximum(population.aged - summary[:, _AGED] * crowd.value / units, 0.0)
     young_rest_young = np.clip(population.young - summary[:, _YOUNG] * crowd.value / units, 0.0, young_rest)
@@ -351,7 +353,7 @@ def link_view(
         rate_members=summary[:, _LOADED],
         rate_log_sd=np.sqrt(summary[:, _SPREAD]),
         rate_noise=summary[:, _NOISE],
-        **_alike(links, pools, accounts, tails, purity=purity, program_share=program_share),
+        **_alike(links, pools, accounts, tails, purity=purity, scattered=scattered),
         template_collision=summary[:, _COLLIDE],
         watched=np.zeros(pools.size),  # whoever knows what is watched puts it in
         population=max(float(population.accounts.sum()), 1.0),

@@ -1,12 +1,12 @@
-"""From an operator's revoke to its record on the topic of current decisions.
+"""From an operator's revoke to its effect: an enforcer lets the request pass.
 
 Floor: the same with nothing else to do.
 Measured: leases that commands added are revoked one after the other, some hundred ms apart; the
-time from before the command is sent to the arrival of the revoked record at a reader of committed
-records. Encode and judge in one process, as `run` starts them; idle, and with events coming at a
+time from before the command is sent until a lookup of the enforcer's client, which follows the
+decisions, finds nothing. Encode and judge in one process, as `run` starts them; idle, and with events coming at a
 steady rate from a process of its own (each an own account of this moment, in eight partitions).
 Its parts, by the clients' own stamps: until encode hands the order's frame to Kafka, until the judge hands over its
-decision, until that is committed and read.
+decision, until that is committed and a plain reader has it.
 Not measured: a judge that is behind its log: an order acts at its place in it.
 Run: `python -m tests.bench.bench_operators [--full] [--orders N] [--rate N]`.
 """
@@ -30,6 +30,8 @@ import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from detector.config import Settings
+from detector.enforce.client import DecisionClient
+from detector.enforce.leases import CONTROL_KEY
 from detector.operators import Command
 from detector.records import encode
 from detector.runtime.kafka.connection import Connection
@@ -55,7 +57,7 @@ def main() -> None:
     orders, rate = given.orders or (300 if given.full else 60), given.rate or (5_000 if given.full else 1_000)
     said: list[str] = []
     with tempfile.TemporaryDirectory() as folder, brokers.provided(Path(folder), said) as bootstrap:
-        headline("an operator's revoke to its record on decisions", orders=orders, events_per_second=rate)
+        headline("an operator's revoke to its effect at an enforcer", orders=orders, events_per_second=rate)
         if bootstrap is None:
             print("; ".join(said))
             return
@@ -80,17 +82,18 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 class Steps(NamedTuple):
-    """When one revoke was sent, its frame and its decision were handed to Kafka, and it was read (epoch s)."""
+    """When a revoke was sent, its frame and its decision handed to Kafka, when it was read and in effect (epoch s)."""
 
     sent: float
     frame: float
     decided: float
     read: float
+    effect: float
 
 
 def show(name: str, steps: list[Steps], *, floor: float | None) -> float:
     """Print a distribution and those of its parts; returns its median."""
-    whole = [step.read - step.sent for step in steps]
+    whole = [step.effect - step.sent for step in steps]
     p50, p99 = (float(np.quantile(whole, q)) for q in (0.5, 0.99))
     figure(f"{name}: p50", p50, "s", ratio=p50 / floor if floor else None)
     figure(f"{name}: p99 of {len(steps)}", p99, "s", bar=at_most(BAR_S))
@@ -102,8 +105,11 @@ def show(name: str, steps: list[Steps], *, floor: float | None) -> float:
 
 
 def revoke(connection: Connection, name: str, count: int) -> list[Steps]:
-    """Add leases, then revoke one after the other."""
-    made = asyncio.run(_revoke(connection, name, count))
+    """Add leases, then revoke one after the other, with an enforcer that follows."""
+    with enforcer(connection) as passes:
+        made = asyncio.run(_revoke(connection, name, count))
+        values = [orjson.loads(record.key)[2] for _, record, _ in made]
+        wait_until(lambda: all(value in passes for value in values), what="the enforcer")
     wanted = {int(dict(record.headers)[POSITION_HEADER].partition(b":")[2]) for _, record, _ in made}
     stamps = {r.offset: r.timestamp for r in read_topic(connection, "frames") if r.offset in wanted}
     return [
@@ -112,9 +118,30 @@ def revoke(connection: Connection, name: str, count: int) -> list[Steps]:
             stamps[int(dict(record.headers)[POSITION_HEADER].partition(b":")[2])] / 1000,
             record.timestamp / 1000,
             read,
+            passes[value],
         )
-        for sent, record, read in made
+        for (sent, record, read), value in zip(made, values, strict=True)
     ]
+
+
+@contextmanager
+def enforcer(connection: Connection) -> Iterator[dict[str, float]]:
+    """Follow decisions as a gateway does; when each account's request first passed again (epoch s)."""
+    passes: dict[str, float] = {}
+
+    def changed(key: bytes, sent_ms: int | None) -> None:
+        del sent_ms
+        value = orjson.loads(key)[2] if key != CONTROL_KEY else ""
+        if value and client.lookup({"account": value}) is None:
+            passes.setdefault(value, time.time())
+
+    client = DecisionClient(connection, changed=changed)
+    try:
+        if not client.start(timeout_s=60):
+            raise SystemExit(f"the enforcer did not load: {client.status().error}")
+        yield passes
+    finally:
+        client.stop()
 
 
 async def _revoke(connection: Connection, name: str, count: int) -> list[tuple[float, Any, float]]:
@@ -130,7 +157,7 @@ async def _revoke(connection: Connection, name: str, count: int) -> list[tuple[f
 
     async def read() -> None:
         async for record in reader:
-            if record.value is not None and record.key != b"__control__":
+            if record.value is not None and record.key != CONTROL_KEY:
                 made = orjson.loads(record.value)
                 seen.setdefault((made["value"], made["state"]), (record, time.time()))
 
