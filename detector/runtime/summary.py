@@ -94,6 +94,16 @@ def _span(result: Result) -> str:
     return f"{format_time(result.first_ms)} to {format_time(result.last_ms)}"
 
 
+def _print_warnings(warnings: list[Alert], *, console: Console) -> None:
+    """Print each warning once: as long as its reason lasts it comes anew every hour."""
+    times: dict[tuple[str, str], list[int]] = {}
+    for alert in warnings:
+        times.setdefault((alert.title, alert.summary), []).append(alert.detected_at)
+    for (title, summary), at in times.items():
+        again = f" In {len(at)} hours, the last at {format_time(at[-1])}." if len(at) > 1 else ""
+        console.print(f"\n[bold yellow]{clean(title)}[/]: {clean(summary)}{again}")
+
+
 def print_summary(result: Result, *, out: Path, console: Console, mode: str) -> None:
     """Print the whole summary to `console`."""
     campaigns = [a for a in result.alerts if a.kind == "campaign"]
@@ -109,9 +119,7 @@ def print_summary(result: Result, *, out: Path, console: Console, mode: str) -> 
         _campaign(console, alert, result, out=out, mode=mode)
     if len(campaigns) > SHOWN_MAX:
         console.print(f"\n… and {len(campaigns) - SHOWN_MAX} more campaigns in alerts.jsonl")
-    for alert in result.alerts:
-        if alert.kind == "operational":
-            console.print(f"\n[bold yellow]{clean(alert.title)}[/]: {clean(alert.summary)}")
+    _print_warnings([a for a in result.alerts if a.kind == "operational"], console=console)
     _print_rest(result, console=console)
     console.print("\nFiles:")
     for file in FILES:

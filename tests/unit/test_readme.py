@@ -28,6 +28,7 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
     for shown in (line for language, block in BLOCKS if language == "text" for line in block.splitlines() if line):
         pattern = re.escape(masked(shown)).replace("…", ".*")
         assert any(re.fullmatch(pattern, line) for line in printed), f"not printed, or not in this order: {shown}"
+    assert done.stdout.count("Blast-radius cap reached") == 1  # though it lasts for hours
 
 
 def test_the_readme_names_every_command_file_and_exit_code() -> None:
