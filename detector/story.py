@@ -146,7 +146,8 @@ def _wrong(alert: Alert) -> tuple[str, ...]:
             said.append("no single piece of evidence decides: without any one of them the alert would stand")
     blind = len(alert.coverage.off)
     if blind and v is not None:
-        said.append(f"if one of the {blind} signatures that could not look, for lack of fields, would have cleared it")
+        who = "the signature" if blind == 1 else f"one of the {blind} signatures"
+        said.append(f"if {who} that could not look, for lack of fields, would have cleared it")
     return tuple(said)
 
 
