@@ -19,7 +19,7 @@ from detector.link_columns import KINDS, ONE_PROGRAM_KINDS, POOL_K, TEXT_KINDS, 
 from detector.links import LinkTable
 from detector.population import JUDGED_BIT, MATURE_REQUESTS, SIGNATURE_BITS, STRATA, Population
 from detector.registrations import Registrations
-from detector.signatures.contract import REGULAR_SESSIONS, AccountView, LinkView, wilson_upper
+from detector.signatures.contract import REGULAR_SESSIONS, AccountView, LinkView, ratio, wilson_upper
 from detector.signatures.registry import ACCOUNT_SIGNATURES
 from detector.sketches import bottom_k, hyperloglog
 from detector.sketches.columns import floor_log2, kernel
@@ -56,10 +56,6 @@ RUN_GAPS_MAX = 50.0
 SEEN_SLOTS = 2 * POOL_K
 
 
-def _share(part: F64, whole: F64) -> F64:
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
-
-
 def _spread(total: F64, squares: F64, count: F64) -> F64:
     n = np.maximum(count, 1.0)
     return np.sqrt(np.maximum(squares / n - (total / n) ** 2, 0.0)) / _OCTAVE
@@ -81,10 +77,10 @@ def account_view(table: AccountTable, rows: I64, population: Population, tails: 
         input_log_sd=_spread(s[:, A.LOG_IN], s[:, A.LOG_IN_SQ], requests),
         output_log_mean=s[:, A.LOG_OUT] / requests / _OCTAVE,
         gap_log_sd=_spread(s[:, A.LOG_GAP], s[:, A.LOG_GAP_SQ], requests - 1),
-        single_share=_share(s[:, A.SINGLE], s[:, A.TURN_KNOWN]),
+        single_share=ratio(s[:, A.SINGLE], s[:, A.TURN_KNOWN]),
         elicited=s[:, A.ELICITED],
         elicitation_known=s[:, A.ELICITATION_KNOWN],
-        capped_share=_share(s[:, A.CAPPED], s[:, A.FINISH_KNOWN]),
+        capped_share=ratio(s[:, A.CAPPED], s[:, A.FINISH_KNOWN]),
         finish_known=s[:, A.FINISH_KNOWN],
         template_share_lower=np.maximum(best.sum(axis=1), s[:, A.SHARED]) / requests,
         prompts_distinct_lower=hyperloglog.estimate(table.prompts[rows]).lower,
@@ -340,14 +336,14 @@ def link_view(
         **registrations.alike(accounts, column.sizes[pools], column.hashes[pools], crowds=crowd.value)._asdict(),
         program_share=program_share,
         run_gaps=summary[:, _RUN_GAPS],
-        run_log_sd=_share(summary[:, _RUN_SQ], summary[:, _RUN_GAPS]) ** 0.5 / _OCTAVE * np.log(2.0),
+        run_log_sd=ratio(summary[:, _RUN_SQ], summary[:, _RUN_GAPS]) ** 0.5 / _OCTAVE * np.log(2.0),
         young=summary[:, _YOUNG],
         age_known=summary[:, _AGED],
         young_base=wilson_upper(young_rest_young, young_rest),
         alive=summary[:, _ALIVE],
         gone=summary[:, _GONE],
         born=summary[:, _BORN],
-        single_share=_share(p[:, P.SINGLE], p[:, P.TURN_KNOWN]),
+        single_share=ratio(p[:, P.SINGLE], p[:, P.TURN_KNOWN]),
         output_log_mean=p[:, P.LOG_OUT] / np.maximum(p[:, P.REQUESTS], 1.0) / _OCTAVE,
         purity=purity,
         rate_members=summary[:, _LOADED],
@@ -358,5 +354,5 @@ def link_view(
         watched=np.zeros(pools.size),  # whoever knows what is watched puts it in
         population=max(float(population.accounts.sum()), 1.0),
         fired=firing,
-        taking_over=_share(taken_over, judged),
+        taking_over=ratio(taken_over, judged),
     )

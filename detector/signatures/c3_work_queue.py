@@ -2,7 +2,8 @@
 
 Purpose: how work is dealt out. A dispatcher gives each account about the same rate
 and each item once; customers of one program differ by orders of magnitude.
-Misses: skewed dispatch, repeated items, accounts of very different plans.
+Misses: skewed dispatch, repeated items, accounts of very different plans; behind many programs also
+a topic of its own for each account.
 Confuses: a sharded job of one payer (which one organisation pays for); builders who run the same
 published exercise, which is why a small group of many programs counts half, and one whose members
 have tasks of their own not at all.
