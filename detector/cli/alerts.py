@@ -5,22 +5,8 @@ from typing import Annotated
 
 import typer
 
-from detector.cli.alerts_shown import (
-    COLUMNS,
-    AlertId,
-    Events,
-    Every,
-    InDossier,
-    OfSeverity,
-    OfTenant,
-    of_folder,
-    write_alert,
-    write_list,
-)
-from detector.cli.common import of_run, read_key
-from detector.cli.dossier import from_folder, write_dossier
+from detector.cli.alerts_shown import COLUMNS, AlertId, Source, add_reading, in_folder
 from detector.cli.dossier_topics import from_topics
-from detector.cli.options import KeyFile
 from detector.cli.orders import By, Reason, Verdict, now_ms, said, verdict_of
 from detector.cli.verbs import FromBeginning, Limit, Topics, printing
 from detector.operators import Command, Label
@@ -30,46 +16,19 @@ from detector.runtime.sources import InputError
 
 alerts = typer.Typer(help="Alerts: read them, say what they were, close them.", no_args_is_help=True)
 
-Folder = Annotated[Path | None, typer.Option("--in", metavar="DIR", help="a replay's directory; else the topics")]
 
-
-@alerts.command("list")
-@printing
-def list_(
-    topics: Topics,
-    every: Every = False,
-    severity: OfSeverity = None,
-    tenant: OfTenant = None,
-    folder: Folder = None,
-) -> None:
-    """List the latest revision of each alert."""
-    known = of_folder(folder) if folder is not None else views.alerts(topics.connection)
-    write_list(topics, known, every=every, severity=severity, tenant=tenant)
-
-
-@alerts.command()
-@printing
-def show(
-    topics: Topics,
-    alert_id: AlertId,
-    dossier: InDossier = False,
-    folder: Folder = None,
-    events: Events = None,
-    key_file: KeyFile = None,
-) -> None:
-    """Show the latest revision of one alert: why, what it would take to be wrong, what was lost, what to do."""
-    if not dossier:
-        known = of_folder(folder) if folder is not None else views.alerts(topics.connection)
-        place = f"in {folder}" if folder is not None else f"on {topics.connection.topic('alerts')}"
-        write_alert(topics, alert_id, known, place=place)
-        return
-    key, _ = read_key(key_file)
+def _source(topics: Topics, folder: Path | None) -> Source:
     if folder is not None:
-        with of_run(folder):
-            case = from_folder(alert_id, folder, events=events or [], key=key)
-    else:
-        case = from_topics(alert_id, topics.connection, events=events or [], key=key)
-    write_dossier(case, topics.output)
+        return in_folder(folder)
+    there = topics.connection
+    return Source(
+        lambda: views.alerts(there),
+        lambda name: views.find_alert(there, name),
+        lambda alert_id, events, key: from_topics(alert_id, there, events=events, key=key),
+    )
+
+
+add_reading(alerts, printing, _source)
 
 
 @alerts.command()

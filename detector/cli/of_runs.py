@@ -1,30 +1,17 @@
 """The verbs over topics where the extra `kafka` is missing: what they answer from a replay's directory alone."""
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from detector.cli.alerts_shown import (
-    AlertId,
-    Events,
-    Every,
-    InDossier,
-    OfSeverity,
-    OfTenant,
-    of_folder,
-    write_alert,
-    write_list,
-)
+from detector.cli.alerts_shown import Folder, add_reading, in_folder
 from detector.cli.common import EXIT_USAGE, fail, of_run, read_key
-from detector.cli.dossier import from_folder, write_dossier
 from detector.cli.forms import Answers, answering
 from detector.cli.options import KeyFile
 from detector.cli.simulated import Logs, Top, write_simulated
 from detector.runtime.explain import read_run
 
 SAID = "the topics need the extra `kafka`: pip install 'stillwatch[kafka]'; without it there is --in DIR"
-Folder = Annotated[Path | None, typer.Option("--in", metavar="DIR", help="a replay's directory")]
 
 alerts = typer.Typer(help="Alerts of a replay; those of the topics need the extra `kafka`.", no_args_is_help=True)
 decisions = typer.Typer(help="Decisions of a replay; those of the topics need the extra `kafka`.", no_args_is_help=True)
@@ -36,37 +23,7 @@ def _given(folder: Path | None) -> Path:
     return folder
 
 
-@alerts.command("list")
-@answering
-def list_(
-    answers: Answers,
-    every: Every = False,
-    severity: OfSeverity = None,
-    tenant: OfTenant = None,
-    folder: Folder = None,
-) -> None:
-    """List the latest revision of each alert."""
-    write_list(answers, of_folder(_given(folder)), every=every, severity=severity, tenant=tenant)
-
-
-@alerts.command()
-@answering
-def show(
-    answers: Answers,
-    alert_id: AlertId,
-    dossier: InDossier = False,
-    folder: Folder = None,
-    events: Events = None,
-    key_file: KeyFile = None,
-) -> None:
-    """Show the latest revision of one alert: why, what it would take to be wrong, what was lost, what to do."""
-    place = _given(folder)
-    key, _ = read_key(key_file)
-    with of_run(place):
-        if dossier:
-            write_dossier(from_folder(alert_id, place, events=events or [], key=key), answers.output)
-        else:
-            write_alert(answers, alert_id, of_folder(place), place=f"in {place}")
+add_reading(alerts, answering, lambda _, folder: in_folder(_given(folder)))
 
 
 @decisions.command()
