@@ -26,6 +26,7 @@ from detector.frames import ID, NUM, Flag
 from detector.link_columns import KINDS, PROGRAM_KINDS, L, P
 from detector.links import LinkTable
 from detector.panes import Pane
+from detector.profiles import Profile
 from detector.records import Evidence, Verdict
 from detector.tails import Tails
 
@@ -85,7 +86,7 @@ class Campaign(msgspec.Struct):
     programs: list[int]
     single_turn: bool
     no_tools: bool
-    profile: list[list[int]]  # of the core, where the links alone make nobody a member; else empty
+    profile: Profile | None  # of the core, where the links alone make nobody a member
     no_system: bool
     requests: int
     output_tokens: int
@@ -213,7 +214,7 @@ def follow(
     sums[1] = campaign.last_ms
     n_joined, n_due, n_strayed = _follow(
         rows, pane.ids, pane.numbers, matched, campaign.number, np.array(campaign.programs, np.uint64),
-        campaign.single_turn, campaign.no_tools, not campaign.profile, now_ms, accounts.stats, sums, joined, due,
+        campaign.single_turn, campaign.no_tools, campaign.profile is None, now_ms, accounts.stats, sums, joined, due,
         strayed,
     )  # fmt: skip
     if n_strayed:
@@ -273,7 +274,7 @@ def by_likeness(kind: int, evidence: tuple[Evidence, ...]) -> bool:
 def bind_by_text(campaign: Campaign, links: LinkTable) -> None:
     """Let a shared text decide from now on, which says more than a profile: what only resembles leaves the core."""
     links.pools[links.pools[:, P.CAMPAIGN] == campaign.number, P.CAMPAIGN] = 0
-    campaign.core, campaign.profile, campaign.no_system = {}, [], False
+    campaign.core, campaign.profile, campaign.no_system = {}, None, False
 
 
 def found(
@@ -293,9 +294,10 @@ def found(
     p = links.pools[pool]
     key = int(links.index.keys[p[P.LINK]])
     rows = sampled(links, pool, accounts)[0]
-    profiled = by_likeness(int(p[P.KIND]), evidence)
-    if profiled:
-        rows, ranks = profiles.core_of(tails, accounts, rows, evidence)
+    profile = None
+    if by_likeness(int(p[P.KIND]), evidence):
+        core = profiles.core_of(tails, accounts, rows, evidence)
+        profile, rows = profiles.learn(tails, accounts, rows, core.astype(np.float64)), rows[core]
     programs, counts = np.unique(accounts.stats[rows, A.PROGRAM].view(np.uint64), return_counts=True)
     enough = (counts >= max(2, PROGRAM_SHARE_MIN * rows.size)) & (programs != 0)
     if counts[enough].sum() < PROGRAMS_COVER_MIN * rows.size:
@@ -309,8 +311,8 @@ def found(
         programs=[int(x) for x in programs[enough]],
         single_turn=bool(p[P.TURN_KNOWN] > 0 and p[P.SINGLE] >= VETO_SHARE * p[P.TURN_KNOWN]),
         no_tools=bool(p[P.TOOLS_KNOWN] > 0 and p[P.TOOLS] <= (1 - VETO_SHARE) * p[P.TOOLS_KNOWN]),
-        profile=profiles.learn(tails, accounts, rows, ranks) if profiled else [],
-        no_system=profiled and profiles.bare(accounts, rows),
+        profile=profile,
+        no_system=profile is not None and profiles.bare(accounts, rows),
         requests=int(p[P.REQUESTS]),
         output_tokens=int(p[P.OUTPUT]),
         reasoning_tokens=int(p[P.REASONING]),
@@ -372,8 +374,10 @@ def founders(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountT
 
 def review(campaign: Campaign, rows: I64, accounts: AccountTable, tails: Tails, *, now_ms: int) -> I64:
     """Let those of the touched rows join a profiled campaign that carry its links and behave as its core."""
-    stats = accounts.stats
+    stats, profile, members = accounts.stats, campaign.profile, len(campaign.members)
     rows = rows[stats[rows, A.HIT_OF] == campaign.number]
+    if profile is not None and members >= profiles.LEARN_AGAIN * max(profile.members, FOUNDERS_MIN):
+        campaign.profile, rows = profiles.learn_again(profile, tails, accounts, campaign.number, members=members)
     joined = rows[_eligible(campaign, rows, stats[rows, A.HITS], accounts, tails)]
     stats[joined, A.CAMPAIGN] = campaign.number
     stats[joined, A.RENEW_MS] = NOT_DUE
@@ -385,11 +389,11 @@ def _eligible(campaign: Campaign, rows: I64, hits: I64, accounts: AccountTable, 
     """Hold accounts against the rule of membership; a member of another campaign stays there."""
     stats = accounts.stats
     joins = (stats[rows, A.CAMPAIGN] == 0) & (hits >= HITS_MIN)
-    if not campaign.profile:
+    if campaign.profile is None:
         joins &= hits >= (HIT_SHARE_MIN if campaign.programs else FILLED_SHARE_MIN) * stats[rows, A.REQUESTS]
     if campaign.programs:
         joins &= np.isin(stats[rows, A.PROGRAM].view(np.uint64), np.array(campaign.programs, np.uint64))
-    if campaign.profile:
+    if campaign.profile is not None:
         joins &= profiles.fits(campaign.profile, tails, accounts, rows)
         if campaign.no_system:
             joins &= stats[rows, A.SYSTEM] == 0

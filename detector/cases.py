@@ -140,7 +140,7 @@ class Cases:
     def review(self, rows: I64, end_ms: int) -> None:
         """Let accounts that were touched join the campaigns whose program they use and whose core they resemble."""
         for _, campaign in sorted(self.campaigns.items()):
-            if campaign.profile and not campaign.closed:
+            if campaign.profile is not None and not campaign.closed:
                 joined = campaigns.review(campaign, rows, self.accounts, self.tails, now_ms=end_ms)
                 self.population.forget(self.accounts, joined)
                 self.act(campaign, joined, end_ms)
@@ -160,7 +160,7 @@ class Cases:
         alike = campaigns.by_likeness(int(p[P.KIND]), judged.evidence)
         if home is None or (accused.kin and not self._kin(accused, home)):
             return
-        if alike and not home.profile:
+        if alike and home.profile is None:
             return
         if home.closed and not life.sleeps(home):
             self.links.pools[accused.pool, P.CAMPAIGN] = home.number
@@ -170,7 +170,7 @@ class Cases:
             for other in homes:
                 if other in self.campaigns and other != home.number and not self.campaigns[other].closed:
                     home = self._merge(home, self.campaigns[other], end_ms)
-            if home.profile and not alike and kind in BINDING_KINDS:
+            if home.profile is not None and not alike and kind in BINDING_KINDS:
                 campaigns.bind_by_text(home, self.links)
             home.contains |= judged.contains
         if judged.verdict.log_odds > home.verdict.log_odds:
@@ -350,7 +350,7 @@ class Cases:
     def split(self, end_ms: int) -> None:
         """Make two campaigns of one whose active members are two sets that share nothing."""
         for _, campaign in sorted(self.campaigns.items()):
-            if campaign.closed or campaign.profile:
+            if campaign.closed or campaign.profile is not None:
                 continue
             for pools in life.parts(campaign, self.links, self.accounts, now_ms=end_ms)[1:]:
                 self.opened += 1

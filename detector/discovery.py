@@ -77,11 +77,11 @@ def judge_accounts(
     *,
     ask: Ask = ask,
 ) -> I64:
-    """Run the account signatures over touched accounts, refresh the population, feed the model; returns their rows."""
-    rows = accounts.take_touched()
-    rows = rows[accounts.stats[rows, A.REQUESTS] >= MATURE_REQUESTS]
+    """Run the account signatures over touched accounts, refresh the population, feed the model; returns all touched."""
+    touched = accounts.take_touched()
+    rows = touched[accounts.stats[touched, A.REQUESTS] >= MATURE_REQUESTS]
     if rows.size == 0:
-        return rows
+        return touched
     view = account_view(accounts, rows, population, tails)
     bits, firing = np.zeros(rows.size, np.int64), np.zeros(rows.size, np.int64)
     for bit, signature in enumerate(ACCOUNT_SIGNATURES):
@@ -98,7 +98,7 @@ def judge_accounts(
         scores = model.score_then_learn(view, chosen, firing[chosen] <= 1)
         accounts.stats[rows[chosen], A.MODEL_SCORE] = scores
     population.update(accounts, rows, bits)
-    return rows
+    return touched
 
 
 def _answers(view: LinkView, active: frozenset[str], ask: Ask) -> list[tuple[Signature, Answer]]:

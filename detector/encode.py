@@ -120,6 +120,13 @@ def _distinct(words: npt.NDArray[Word]) -> tuple[npt.NDArray[Word], npt.NDArray[
     return distinct, first, inverse
 
 
+def _items(prompts: U64, bias: pa.StringArray, key: bytes) -> U64:
+    """Digest what is asked: the prompt and, where one is given, the logit bias; a probe asks one prompt under many."""
+    biases = hashing.digest64(b"bias", bias, key=key)
+    items = hashing.digest64_words(b"item", prompts ^ biases, key=key)
+    return np.where((prompts != 0) & (biases != 0), items, prompts)
+
+
 def _integers(column: pa.Array) -> I64:
     return column.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
 
@@ -255,6 +262,8 @@ def _matrices(batch: EventBatch, ingest_ms: I64 | None, key: bytes) -> tuple[U64
     for field, column, kind in _DIGESTED:
         if batch.column(field).null_count < rows:
             ids[:, column] = hashing.digest64(kind, batch.column(field), key=key)
+    if batch.column("logit_bias_fp").null_count < rows:
+        ids[:, ID.PROMPT] = _items(ids[:, ID.PROMPT], batch.column("logit_bias_fp"), key)
     if batch.column("client_ip").null_count < rows:
         ids[:, ID.SUBNET] = _named(batch.column("client_ip"), b"subnet", key, names, subnet_of)
     ids[:, ID.ORG_LINK] = ids[:, ID.ORG]

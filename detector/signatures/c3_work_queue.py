@@ -28,7 +28,7 @@ from detector.signatures.contract import (
     ratio,
 )
 
-MEMBERS_MIN = 12.0
+MEMBERS_MIN = 8.0
 EVEN_SD = 0.85
 UNEVEN_SD = 1.1
 # exp(0.7): two thirds of the members within a factor of two of each other.
@@ -40,7 +40,7 @@ SIGMAS = 3.0
 LOG_ODDS_MAX = 3.5
 # One crowd shows through many of its texts, each with some of it: among so many small groups one is even by chance.
 FEW_LEFT = 0.5
-MEMBERS_FULL = 100.0
+MEMBERS_FEW, MEMBERS_FULL = 12.0, 100.0
 # Of the variance of prompts' lengths between accounts, by the lower bound: what a queue leaves, and what none would.
 BETWEEN_MAX = 0.03
 BETWEEN_NONE = 0.08
@@ -54,7 +54,7 @@ def _one_queue(view: LinkView) -> F64:
     A queue deals the same mix to everybody; of builders each has tasks of his own, whatever pipeline they run.
     """
     program = ramp(view.program_share, low=PROGRAM_SHARE_MIN, high=PROGRAM_SHARE_FULL)
-    many = ramp(np.log2(np.maximum(view.rate_members, 1.0)), low=np.log2(MEMBERS_MIN), high=np.log2(MEMBERS_FULL))
+    many = ramp(np.log2(np.maximum(view.rate_members, 1.0)), low=np.log2(MEMBERS_FEW), high=np.log2(MEMBERS_FULL))
     own = ramp(view.between_lower, low=BETWEEN_MAX, high=BETWEEN_NONE)
     return np.maximum(program, (FEW_LEFT + (1.0 - FEW_LEFT) * many) * (1.0 - own))
 

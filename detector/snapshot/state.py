@@ -32,7 +32,7 @@ from detector.signatures.registry import ACCOUNT_SIGNATURES
 from detector.sketches.bottom_k import THETA_MAX
 from detector.tails import STATISTICS
 
-VERSION = 3
+VERSION = 4
 MAGIC = b"SWSN"
 DIGEST_BYTES = 16
 THETAS = "thetas"  # the one column whose rows do not begin as zeros
