@@ -33,6 +33,9 @@ I64 = npt.NDArray[np.int64]
 RUNS_MIN = 2
 # Who moves takes its own conversations along, from one organisation; a seat takes over from whoever was served.
 GIVERS_MIN = 2
+# A pool of so many seats (signatures ask for no fewer organisations) is known by them: whoever takes over from one of
+# its seats or gives to one is a seat as well, for people do not step in between.
+KNOWN_SEATS_MIN = 8
 # Beyond it a conversation is taken up again, and who does so may be anybody (shared links, exports).
 PAUSE_MS_MAX = 1_800_000
 # A seat that has been silent for a campaign's life makes room.
@@ -127,13 +130,22 @@ def _many(givers):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _known(seats, account):  # type: ignore[no-untyped-def]
+    """Say whether an account is one of a pool of so many seats that the pool is known."""
+    root = _root(seats, account)
+    at = np.int64(root & np.uint64(seats.shape[0] - 1))
+    return seats[at, _KEY] == root and seats[at, _SIZE] >= KNOWN_SEATS_MIN
+
+
+@kernel
 def _take_over(seats, row, held):  # type: ignore[no-untyped-def]
     """Note that an account goes on with what was `held` for another organisation; returns the flags of the request."""
     account, time, subnet = row
     at = _seat(seats, account, time)
     if at >= 0:
         seats[at, _GIVERS] |= np.uint64(1) << (held[_HELD_ORG] >> np.uint64(58))
-        if _many(seats[at, _GIVERS]) and _seat(seats, held[_HELD_ACCOUNT], time) >= 0:
+        known = _known(seats, account) or _known(seats, held[_HELD_ACCOUNT])
+        if (known or _many(seats[at, _GIVERS])) and _seat(seats, held[_HELD_ACCOUNT], time) >= 0:
             _join(seats, account, held[_HELD_ACCOUNT])
     afar = subnet != 0 and held[_HELD_SUBNET] != 0 and subnet != held[_HELD_SUBNET]
     return _HANDED | (_AFAR if afar else 0)
@@ -189,7 +201,7 @@ def _hand_off(ids, numbers, issued, turns, seats):  # type: ignore[no-untyped-de
         seat = seats[np.int64(account & seats_mask)]
         if seat[_KEY] == account:
             seat[_LAST] = np.uint64(time)
-            if _many(seat[_GIVERS]):
+            if _many(seat[_GIVERS]) or _known(seats, account):
                 ids[i, _HANDOFF] = _key(_root(seats, account), _OF_HANDOFF)
         if ids[i, _SIGNATURE] != 0:
             _hold(issued[np.int64(ids[i, _SIGNATURE] & mask)], ids[i, _SIGNATURE], org, account, subnet)
