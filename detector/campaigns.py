@@ -87,7 +87,6 @@ class Campaign(msgspec.Struct):
     single_turn: bool
     no_tools: bool
     profile: Profile | None  # of the core, where the links alone make nobody a member
-    no_system: bool
     requests: int
     output_tokens: int
     reasoning_tokens: int
@@ -274,7 +273,7 @@ def by_likeness(kind: int, evidence: tuple[Evidence, ...]) -> bool:
 def bind_by_text(campaign: Campaign, links: LinkTable) -> None:
     """Let a shared text decide from now on, which says more than a profile: what only resembles leaves the core."""
     links.pools[links.pools[:, P.CAMPAIGN] == campaign.number, P.CAMPAIGN] = 0
-    campaign.core, campaign.profile, campaign.no_system = {}, None, False
+    campaign.core, campaign.profile = {}, None
 
 
 def found(
@@ -312,7 +311,6 @@ def found(
         single_turn=bool(p[P.TURN_KNOWN] > 0 and p[P.SINGLE] >= VETO_SHARE * p[P.TURN_KNOWN]),
         no_tools=bool(p[P.TOOLS_KNOWN] > 0 and p[P.TOOLS] <= (1 - VETO_SHARE) * p[P.TOOLS_KNOWN]),
         profile=profile,
-        no_system=profile is not None and profiles.bare(accounts, rows),
         requests=int(p[P.REQUESTS]),
         output_tokens=int(p[P.OUTPUT]),
         reasoning_tokens=int(p[P.REASONING]),
@@ -395,8 +393,4 @@ def _eligible(campaign: Campaign, rows: I64, hits: I64, accounts: AccountTable, 
         joins &= np.isin(stats[rows, A.PROGRAM].view(np.uint64), np.array(campaign.programs, np.uint64))
     if campaign.profile is not None:
         joins &= profiles.fits(campaign.profile, tails, accounts, rows)
-        if campaign.no_system:
-            joins &= stats[rows, A.SYSTEM] == 0
-        if campaign.single_turn:
-            joins &= 2 * stats[rows, A.SINGLE] >= stats[rows, A.TURN_KNOWN]
     return joins

@@ -207,7 +207,6 @@ def absorb(campaign: Campaign, other: Campaign, links: LinkTable, accounts: Acco
     campaign.members |= other.members
     links.pools[links.pools[:, P.CAMPAIGN] == other.number, P.CAMPAIGN] = campaign.number
     # What has a profile keeps it: the program alone would take innocents with it.
-    campaign.no_system = campaign.no_system if campaign.profile is not None else other.no_system
     campaign.profile = campaign.profile or other.profile
     stats = accounts.stats[: accounts.index.used]
     for column in (A.CAMPAIGN, A.HIT_OF):

@@ -43,6 +43,7 @@ PRIOR = 4.0  # so many accounts of the reference are mixed into the core, so tha
 SHARE_MIN, SHARE_MAX = 0.05, 0.9
 ROUNDS = 5
 LEARN_AGAIN, CARRIERS_MAX = 2, 4_096
+# A habit that this share of the core has in common vetoes when contradicted.
 VETO_SHARE = 0.9
 # No account speaks for the core by its many requests; accounts differ by a twentieth of what their own requests do.
 REQUESTS_MAX = 50.0
@@ -64,13 +65,15 @@ class Profile(msgspec.Struct):
     # Of each measure, of the core and of the rest: mean and variances within and between accounts, 1/1024 octaves.
     measures: list[tuple[list[int], list[int]]]
     prior: int
+    bare: bool = False  # of the core, nearly all send no system prompt
+    single: bool = False  # and mostly single turns
     members: int = 0  # of the campaign, when this was learnt
 
 
 class _Measure(NamedTuple):
     """One statistic of accounts as float64 columns: how often it was seen, its mean, the variance of what was seen."""
 
-    count: F64
+    seen: F64
     mean: F64
     within: F64
 
@@ -78,15 +81,15 @@ class _Measure(NamedTuple):
 def _measures(stats: I64) -> list[_Measure]:
     """Prompt length, answer length, gap within a run, and rate, in octaves."""
     measures = []
-    for seen, total, squares in (
+    for times, total, squares in (
         (A.REQUESTS, A.LOG_IN, A.LOG_IN_SQ),
         (A.REQUESTS, A.LOG_OUT, A.LOG_OUT_SQ),
         (A.RUN_GAPS, A.LOG_RUN, A.LOG_RUN_SQ),
     ):
-        n = np.maximum(stats[:, seen], 1).astype(np.float64)
+        n = np.maximum(stats[:, times], 1).astype(np.float64)
         mean = stats[:, total] / n / _OCTAVE
         variance = np.maximum(stats[:, squares] / n / _OCTAVE**2 - mean**2, 0.0) * n / np.maximum(n - 1.0, 1.0)
-        measures.append(_Measure(np.minimum(stats[:, seen], REQUESTS_MAX), mean, variance))
+        measures.append(_Measure(np.minimum(stats[:, times], REQUESTS_MAX), mean, variance))
     days = np.maximum(stats[:, A.LAST] - stats[:, A.FIRST], RATE_SPAN_MIN_MS) / DAY_MS
     runs = np.maximum(stats[:, A.SESSIONS], 1).astype(np.float64)
     rate = np.log2(np.maximum(stats[:, A.REQUESTS], 1) / days)
@@ -95,19 +98,20 @@ def _measures(stats: I64) -> list[_Measure]:
 
 def _spread(measure: _Measure, weight: F64) -> list[int]:
     """Fit a mean, a variance within and one between accounts to weighted accounts, by moments."""
-    weight = np.where(measure.count >= 2, weight, 0.0)
-    inner, outer = weight * np.maximum(measure.count - 1.0, 0.0), weight * measure.count
+    weight = np.where(measure.seen >= 2, weight, 0.0)
+    inner, outer = weight * np.maximum(measure.seen - 1.0, 0.0), weight * measure.seen
     within = float((inner * measure.within).sum() / max(inner.sum(), 1e-9))
     mean = float((outer * measure.mean).sum() / max(outer.sum(), 1e-9))
-    apart = (measure.mean - mean) ** 2 - within / np.maximum(measure.count, 1.0)
+    apart = (measure.mean - mean) ** 2 - within / np.maximum(measure.seen, 1.0)
     between = max(float((weight * apart).sum() / max(weight.sum(), 1e-9)), BETWEEN_MIN * within)
     return [round(UNIT * mean), max(round(UNIT * within), 1), max(round(UNIT * between), 1)]
 
 
 def _likelihood(measure: _Measure, spread: list[int]) -> F64:
     mean, within, between = (value / UNIT for value in spread)
-    variance = within / np.maximum(measure.count, 1.0) + between
-    return -0.5 * (np.log(variance) + (measure.mean - mean) ** 2 / variance)
+    variance = within / np.maximum(measure.seen, 1.0) + between
+    likelihood: F64 = -0.5 * (np.log(variance) + (measure.mean - mean) ** 2 / variance)
+    return likelihood
 
 
 def _ages(stats: I64) -> I64:
@@ -122,12 +126,16 @@ def _weights(core: F64, rest: F64) -> list[int]:
     return [int(w) for w in np.rint(UNIT * np.clip(np.log(share / rest), -CAP, CAP))]
 
 
+def _counts(values: I64, weight: F64, size: int) -> F64:
+    return np.bincount(values, weights=weight, minlength=size).astype(np.float64)
+
+
 def _rest_ages(accounts: AccountTable, carriers: I64) -> F64:
     """How many of the accounts that nobody accuses are young, how many aged; half a one more of each."""
     stats = accounts.stats[: accounts.index.used]
     free = (stats[:, A.REQUESTS] >= MATURE_REQUESTS) & (stats[:, A.CAMPAIGN] == 0)
     free[carriers] = False
-    return np.bincount(_ages(stats[free]), minlength=UNDATED + 1)[:UNDATED] + 0.5
+    return _counts(_ages(stats[free]), np.ones(int(free.sum())), UNDATED + 1)[:UNDATED] + 0.5
 
 
 def learn(tails: Tails, accounts: AccountTable, rows: I64, core: F64) -> Profile:
@@ -145,16 +153,23 @@ def learn(tails: Tails, accounts: AccountTable, rows: I64, core: F64) -> Profile
     weight = np.where(judged, core, 0.0)
     for _ in range(ROUNDS):
         share = np.clip((weight.sum() + 1.0) / (judged.sum() + 2.0), SHARE_MIN, SHARE_MAX)
-        counted = [np.bincount(bins[:, c], weights=weight, minlength=BINS) for c in range(COUNT)]
+        counted = [_counts(bins[:, c], weight, BINS) for c in range(COUNT)]
         spreads = [_spread(m, weight) for m in _measures(stats)] if weight.sum() >= 1.0 else rest_spreads
         profile = Profile(
             bins=[_weights(counted[c], rest_bins[c]) for c in range(COUNT)],
-            ages=[*_weights(np.bincount(ages, weights=weight, minlength=UNDATED + 1)[:UNDATED], rest_ages), 0],
+            ages=[*_weights(_counts(ages, weight, UNDATED + 1)[:UNDATED], rest_ages), 0],
             measures=list(zip(spreads, rest_spreads, strict=False)),
             prior=round(UNIT * float(np.log(share / (1.0 - share)))),
         )
         weight = np.where(judged, _share(log_odds(profile, tails, accounts, rows)), 0.0)
+    for habit, shown in zip(("bare", "single"), _habits(stats), strict=True):
+        setattr(profile, habit, bool(weight.sum() > 0 and weight[shown].sum() >= VETO_SHARE * weight.sum()))
     return profile
+
+
+def _habits(stats: I64) -> tuple[Bools, Bools]:
+    """Say of account rows whether they send no system prompt, and whether they mostly send single turns."""
+    return stats[:, A.SYSTEM] == 0, 2 * stats[:, A.SINGLE] >= stats[:, A.TURN_KNOWN]
 
 
 def learn_again(
@@ -170,7 +185,8 @@ def learn_again(
 
 
 def _share(log_odds: I64) -> F64:
-    return 1.0 / (1.0 + np.exp(-log_odds / UNIT))
+    share: F64 = 1.0 / (1.0 + np.exp(-log_odds / UNIT))
+    return share
 
 
 def log_odds(profile: Profile, tails: Tails, accounts: AccountTable, rows: I64) -> I64:
@@ -181,13 +197,15 @@ def log_odds(profile: Profile, tails: Tails, accounts: AccountTable, rows: I64) 
     total = profile.prior + np.array(profile.ages, np.int64)[_ages(stats)] + np.where(judged, weights, 0)
     for measure, (core, rest) in zip(_measures(stats), profile.measures, strict=False):
         says = np.clip(_likelihood(measure, core) - _likelihood(measure, rest), -MEASURE_AGAINST, CAP)
-        total += np.where(measure.count >= 2, np.rint(UNIT * says), 0).astype(np.int64)
+        total += np.where(measure.seen >= 2, np.rint(UNIT * says), 0).astype(np.int64)
     return total
 
 
 def fits(profile: Profile, tails: Tails, accounts: AccountTable, rows: I64) -> Bools:
     """Say of account rows that carry the campaign's links whether they behave as its core does."""
-    return log_odds(profile, tails, accounts, rows) >= MEMBER
+    bare, single = _habits(accounts.stats[rows])
+    fit: Bools = (log_odds(profile, tails, accounts, rows) >= MEMBER) & (bare | (not profile.bare))
+    return fit & (single | (not profile.single))
 
 
 def core_of(tails: Tails, accounts: AccountTable, rows: I64, evidence: tuple[Evidence, ...]) -> Bools:
@@ -197,8 +215,3 @@ def core_of(tails: Tails, accounts: AccountTable, rows: I64, evidence: tuple[Evi
     _, judged = tails.rank(accounts, rows)
     core: Bools = judged & (2 * np.bitwise_count(accounts.stats[rows, A.FIRED] & bits) >= bits.bit_count())
     return core
-
-
-def bare(accounts: AccountTable, rows: I64) -> bool:
-    """Say whether nearly all of a core's accounts send no system prompt."""
-    return bool(rows.size) and float((accounts.stats[rows, A.SYSTEM] == 0).mean()) >= VETO_SHARE

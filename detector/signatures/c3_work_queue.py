@@ -9,7 +9,8 @@ published exercise, which is why a small group of many programs counts half, and
 have tasks of their own not at all.
 Limits: the spread of members' loads after their first hour with the noise of runs removed,
 bounded from above by the error of both, a twentieth set aside; items by the lower bound of
-their distinct count. Needs twelve members seen for three hours, and prompt fingerprints.
+their distinct count, a prompt under another logit bias being another item. Needs eight members
+seen for three hours, and prompt fingerprints.
 Source: measured customer rates span a factor of 40 between median and ninth decile. Of 8,805
 looks at texts of innocents (two worlds, at eight to seventy hours) one in a thousand comes to `FULL_SD`.
 """
@@ -40,7 +41,8 @@ SIGMAS = 3.0
 LOG_ODDS_MAX = 3.5
 # One crowd shows through many of its texts, each with some of it: among so many small groups one is even by chance.
 FEW_LEFT = 0.5
-MEMBERS_FEW, MEMBERS_FULL = 12.0, 100.0
+MEMBERS_FEW = 12.0
+MEMBERS_FULL = 100.0
 # Of the variance of prompts' lengths between accounts, by the lower bound: what a queue leaves, and what none would.
 BETWEEN_MAX = 0.03
 BETWEEN_NONE = 0.08
@@ -90,7 +92,7 @@ SIGNATURE = Signature(
     needs=("prompt_fp",),
     needs_any=("template_fp", "anchor_fps", "run_fps", "system_prompt_fp"),
     maturity="enforce",
-    version=5,
+    version=6,
     cross_account=True,
     judge=judge,
     log_odds_max=LOG_ODDS_MAX,

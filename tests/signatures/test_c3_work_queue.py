@@ -19,8 +19,8 @@ from tests.signatures.builders import NAN, judge
 
 TEXTS = 10_000.0
 QUEUE: dict[str, Any] = {
-    "rate_members": 10 * MEMBERS_MIN,
-    "orgs_lower": 10 * MEMBERS_MIN,
+    "rate_members": 15 * MEMBERS_MIN,
+    "orgs_lower": 15 * MEMBERS_MIN,
     "rate_log_sd": FULL_SD / 2,
     "rate_noise": FULL_SD**2 / 4,
     "between_lower": 0.0,

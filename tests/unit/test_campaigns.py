@@ -63,14 +63,14 @@ def joined(campaign: campaigns.Campaign, links: LinkTable, table: AccountTable, 
 def test_of_a_text_met_by_chance_those_are_members_that_act_like_the_core() -> None:
     parts = world(programs=np.array([5]))
     campaign = founded(*parts, signature=campaigns.BY_LIKENESS)
-    assert campaign.profile
+    assert campaign.profile is not None
     assert joined(campaign, *parts).tolist() == list(range(PEOPLE, PEOPLE + REPLAYING))
 
 
 def test_where_a_text_accuses_its_share_of_the_requests_decides() -> None:
     parts = world(programs=np.array([5]))
     campaign = founded(*parts, signature="c1_shared_template")
-    assert campaign.profile == []
+    assert campaign.profile is None
     assert joined(campaign, *parts).size == 0, "three requests of forty are no tenth"
 
 
@@ -88,7 +88,7 @@ def test_a_shared_text_says_more_than_a_profile() -> None:
     joined(campaign, links, table, tails)
     assert links.pools[1, P.CAMPAIGN] == campaign.number
     campaigns.bind_by_text(campaign, links)
-    assert (campaign.profile, campaign.core, links.pools[1, P.CAMPAIGN]) == ([], {}, 0)
+    assert (campaign.profile, campaign.core, links.pools[1, P.CAMPAIGN]) == (None, {}, 0)
     assert len(campaign.members) == REPLAYING, "who is a member stays one"
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from detector import profiles
 from detector.accounts import A, AccountTable
@@ -123,3 +124,15 @@ def test_what_is_learnt_again_rests_on_those_that_acted_with_the_campaign() -> N
     assert (np.diff(table.index.keys[rows].astype(np.float64)) > 0).all()
     assert again.members == 3
     assert profiles.log_odds(again, tails, table, CORE).min() > profiles.log_odds(profile, tails, table, CORE).min()
+
+
+@pytest.mark.parametrize(("habit", "column", "contradicted"), [("bare", A.SYSTEM, 9), ("single", A.SINGLE, 0)])
+def test_a_habit_of_nearly_all_the_core_vetoes_when_contradicted(habit: str, column: A, contradicted: int) -> None:
+    table = crowd()
+    tails = reference_of(table)
+    profile = learnt(tails, table, CORE, CORE)
+    assert getattr(profile, habit)
+    table.stats[CORE[0], column] = contradicted
+    assert profiles.fits(profile, tails, table, CORE).tolist() == [False, *[True] * (ODD - 1)]
+    table.stats[CORE[:4], column] = contradicted
+    assert not getattr(learnt(tails, table, CORE, CORE), habit), "a third of them do otherwise"

@@ -27,7 +27,6 @@ def campaign(number: int = 1, **more: Any) -> Campaign:
         "single_turn": True,
         "no_tools": True,
         "profile": [],
-        "no_system": False,
         "requests": 100,
         "output_tokens": 0,
         "reasoning_tokens": 0,
