@@ -373,7 +373,7 @@ def founders(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountT
 def review(campaign: Campaign, rows: I64, accounts: AccountTable, tails: Tails, *, now_ms: int) -> I64:
     """Let those of the touched rows join a profiled campaign that carry its links and behave as its core."""
     stats, profile, members = accounts.stats, campaign.profile, len(campaign.members)
-    rows = rows[stats[rows, A.HIT_OF] == campaign.number]
+    rows = rows[(stats[rows, A.HIT_OF] == campaign.number) & (stats[rows, A.CAMPAIGN] == 0)]
     if profile is not None and members >= profiles.LEARN_AGAIN * max(profile.members, FOUNDERS_MIN):
         campaign.profile, rows = profiles.learn_again(profile, tails, accounts, campaign.number, members=members)
     joined = rows[_eligible(campaign, rows, stats[rows, A.HITS], accounts, tails)]
