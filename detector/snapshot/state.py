@@ -26,6 +26,7 @@ from detector.link_columns import KINDS, L, P
 from detector.operators import AllowEntry, Control, Indicator
 from detector.panes import Refused
 from detector.policy import Freshness
+from detector.profiles import Profile
 from detector.publishing import Outlet
 from detector.records import Alert, Approval, Decision, DetectorError, Member
 from detector.signatures.registry import ACCOUNT_SIGNATURES
@@ -136,7 +137,21 @@ class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 # Whoever renames, adds or moves one of these changes what the stored numbers mean.
 _NAMED = (A, L, P, ID, NUM, Flag)
 _STRUCTS = (
-    *(State, HeldSource, HeldIndex, Campaign, Joined, Lease, Ledger, Past, Alert, Decision, Member, AllowEntry),
+    *(
+        State,
+        HeldSource,
+        HeldIndex,
+        Campaign,
+        Profile,
+        Joined,
+        Lease,
+        Ledger,
+        Past,
+        Alert,
+        Decision,
+        Member,
+        AllowEntry,
+    ),
     *(HeldOutput, Tombstone, Control, Indicator),
     *(Desk, Waiting, Entry, Approval, Freshness, Outlet),
 )

@@ -30,8 +30,8 @@ from tests.bench.runs import WORKERS, write_log
 
 NONE = at_most(0.0)
 DAY_MS = 86_400_000
-# An ordinary account brings 64 to 94 events a day, its share of the twins' included; what is too much is cut off.
-EVENTS_PER_ACCOUNT_DAY = 60
+# An ordinary account brings 59 to 94 events a day, its share of the twins' included; what is too much is cut off.
+EVENTS_PER_ACCOUNT_DAY = 58
 NAMED_SHOWN = 3
 
 
