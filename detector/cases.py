@@ -62,15 +62,12 @@ class Cases:
         self.config_hash = config_hash(settings)
         self.accounts, self.links, self.population, self.tails = accounts, links, population, tails
         self.campaigns: dict[int, Campaign] = {}
-        self.opened = 0
-        self.ledger = decision.Ledger()
-        self.desk = Desk()
+        self.opened = self.active_accounts = self.active_tokens = 0
+        self.ledger, self.desk = decision.Ledger(), Desk()
         self.freshness, self.outlet = Freshness(), Outlet()
-        self.active_accounts = self.active_tokens = 0
-        self.recent = Recent(RECENT_ROWS_MAX)
         self.outputs: list[Output] = []
         self.stamps: list[int] = []  # when each output was made
-        self.stamped_ms = NEVER
+        self.stamped_ms, self.recent = NEVER, Recent(RECENT_ROWS_MAX)
         self.closed_members: list[Member] = []
 
     def stamp(self, now_ms: int) -> None:
@@ -138,9 +135,12 @@ class Cases:
         return rows
 
     def review(self, rows: I64, end_ms: int) -> None:
-        """Let accounts that were touched join the campaigns whose program they use and whose core they resemble."""
+        """Let touched accounts join the campaigns whose links they carry and as whose core they act, or leave them."""
+        at = self.circumstances(end_ms, effective_ms=end_ms + self.settings.lateness_ms)
         for _, campaign in sorted(self.campaigns.items()):
             if campaign.profile is not None and not campaign.closed:
+                gone = life.dismiss(campaign, rows, self.accounts, self.tails)
+                self.outputs += decision.release(self.ledger, gone, campaign.id, at=at)
                 joined = campaigns.review(campaign, rows, self.accounts, self.tails, now_ms=end_ms)
                 self.population.forget(self.accounts, joined)
                 self.act(campaign, joined, end_ms)

@@ -41,6 +41,7 @@ REASONS: dict[Action, str] = {
     "challenge": "Automated access pattern; identity verification required.",
     "block": "Automated access pattern; access is suspended.",
 }
+RELEASED = "Access is restored."
 OPERATOR_REASON = "Restricted by an operator."
 TOMBSTONE_AFTER_MS = 86_400_000
 PAST_MAX = ENDED_MAX = 1 << 17
@@ -344,6 +345,16 @@ def end(
         reason=reason,
         origin=origin or lease.decision.origin,
     )
+
+
+def release(ledger: Ledger, accounts: list[str], campaign_id: str, *, at: Circumstances) -> list[Decision]:
+    """Revoke what accounts have because they were thought to be a campaign's."""
+    keys: list[Key] = [("account", name) for name in accounts]
+    held = [k for k in keys if k in ledger.leases and ledger.leases[k].decision.campaign_id == campaign_id]
+    return [
+        end(ledger, key, state="revoked", now_ms=at.now_ms, effective_ms=at.effective_ms, reason=RELEASED)
+        for key in held
+    ]
 
 
 def expire(ledger: Ledger, *, now_ms: int, effective_ms: int) -> list[Decision]:

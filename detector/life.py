@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from detector import campaigns
+from detector import campaigns, profiles
 from detector.accounts import A, AccountTable
 from detector.campaigns import CORE_MAX, FOUNDERS_MIN, Campaign
 from detector.config import DecisionSettings
@@ -25,6 +25,7 @@ from detector.drift import HOURS_KEPT, replaced
 from detector.link_columns import P
 from detector.links import LinkTable
 from detector.signatures.contract import wilson_lower
+from detector.tails import Tails
 
 I64 = npt.NDArray[np.int64]
 
@@ -122,6 +123,18 @@ def kinship(pool: int, number: int, links: LinkTable, accounts: AccountTable) ->
     members = float((accounts.stats[rows, A.CAMPAIGN] == number).sum())
     share = float(wilson_lower(np.array([members]), np.array([size]))[0])
     return min(math.log(max(share, 1e-9) / max(1.0 - share, 1e-9)), 0.0)
+
+
+def dismiss(campaign: Campaign, rows: I64, accounts: AccountTable, tails: Tails) -> list[str]:
+    """Let go of those of the touched rows that joined a profiled campaign and turn out to act otherwise, by name."""
+    if campaign.profile is None:
+        return []
+    mine = rows[accounts.stats[rows, A.CAMPAIGN] == campaign.number]
+    gone = mine[~profiles.fits(campaign.profile, tails, accounts, mine, least=profiles.STAYS)]
+    accounts.stats[gone, A.CAMPAIGN] = 0
+    for key in accounts.index.keys[gone].tolist():
+        campaign.members.pop(key, None)
+    return [accounts.index.name(row) for row in gone.tolist()]
 
 
 def home_of(link: int, known: dict[int, Campaign]) -> Campaign | None:

@@ -38,6 +38,8 @@ MEASURE_AGAINST = 6.0  # whoever lies far from what all the core does is none of
 # Four hundred to one that an account is of the core: what it does goes together, so the odds are bolder than they
 # should be, and of what carries a client program hundreds are innocent on a large platform.
 MEMBER = 6 * UNIT
+# Whoever joined on few requests leaves when more of them leave him at less than twenty to one.
+STAYS = 3 * UNIT
 PRIOR = 4.0  # so many accounts of the reference are mixed into the core, so that a rare bin is not an impossible one
 # Nine to one at most that whoever carries the links is of the core: the next may be the first innocent.
 SHARE_MIN, SHARE_MAX = 0.05, 0.9
@@ -201,10 +203,10 @@ def log_odds(profile: Profile, tails: Tails, accounts: AccountTable, rows: I64) 
     return total
 
 
-def fits(profile: Profile, tails: Tails, accounts: AccountTable, rows: I64) -> Bools:
-    """Say of account rows that carry the campaign's links whether they behave as its core does."""
+def fits(profile: Profile, tails: Tails, accounts: AccountTable, rows: I64, *, least: int = MEMBER) -> Bools:
+    """Say of account rows that carry the campaign's links whether they behave as its core does, by `least` log-odds."""
     bare, single = _habits(accounts.stats[rows])
-    fit: Bools = (log_odds(profile, tails, accounts, rows) >= MEMBER) & (bare | (not profile.bare))
+    fit: Bools = (log_odds(profile, tails, accounts, rows) >= least) & (bare | (not profile.bare))
     return fit & (single | (not profile.single))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detector import campaigns
+from detector import campaigns, life
 from detector.accounts import A, AccountTable
 from detector.config import TableSettings
 from detector.link_columns import KINDS, L, P
@@ -65,6 +65,22 @@ def test_of_a_text_met_by_chance_those_are_members_that_act_like_the_core() -> N
     campaign = founded(*parts, signature=campaigns.BY_LIKENESS)
     assert campaign.profile is not None
     assert joined(campaign, *parts).tolist() == list(range(PEOPLE, PEOPLE + REPLAYING))
+
+
+def test_a_member_that_turns_out_to_act_otherwise_leaves() -> None:
+    links, table, tails = world(programs=np.array([5]))
+    campaign = founded(links, table, tails, signature=campaigns.BY_LIKENESS)
+    members = joined(campaign, links, table, tails)
+    assert life.dismiss(campaign, members, table, tails) == []
+    table.stats[PEOPLE, A.SINGLE] = 0
+    table.stats[PEOPLE, A.LOG_IN : A.LOG_IN_SQ + 1] = table.stats[0, A.LOG_IN : A.LOG_IN_SQ + 1]
+    gone = life.dismiss(campaign, members, table, tails)
+    assert gone == [table.index.name(PEOPLE)]
+    assert table.stats[PEOPLE, A.CAMPAIGN] == 0
+    assert len(campaign.members) == REPLAYING - 1
+    assert life.dismiss(campaign, members, table, tails) == [], "once"
+    campaigns.bind_by_text(campaign, links)
+    assert life.dismiss(campaign, members, table, tails) == [], "a shared text asks nobody how he acts"
 
 
 def test_where_a_text_accuses_its_share_of_the_requests_decides() -> None:

@@ -211,6 +211,16 @@ def test_contained_accounts_are_counted_down_again() -> None:
     assert propose(ledger, "a", when=at()).strike_count == 0  # a lifted lease is no strike
 
 
+def test_whoever_is_no_member_after_all_is_let_go_and_others_are_not() -> None:
+    ledger = Ledger()
+    for value, campaign in (("a", "c-1"), ("b", "c-2"), ("c", "c-1")):
+        propose(ledger, value, when=at(), cause=CAUSE._replace(campaign_id=campaign))
+    (gone,) = decision.release(ledger, ["a", "b", "unknown"], "c-1", at=at(NOW_MS + 60_000))
+    assert (gone.value, gone.state, gone.origin, gone.effective_at) == ("a", "revoked", "detector", NOW_MS + 65_000)
+    assert sorted(ledger.leases) == [("account", "b"), ("account", "c")]
+    assert propose(ledger, "a", when=at(NOW_MS + HOUR_MS)).strike_count == 0
+
+
 def test_what_waits_for_a_human_says_so_and_stays_approved_over_renewals() -> None:
     ledger = Ledger()
     pending = propose(ledger, "a", when=at(), tier=ENTERPRISE)
