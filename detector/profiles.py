@@ -147,7 +147,7 @@ def learn(tails: Tails, accounts: AccountTable, rows: I64, core: F64) -> Profile
     """
     stats, rest = accounts.stats[rows], reference(accounts)
     ranks, judged = tails.rank(accounts, rows)
-    bins = bins_of(ranks[:, :COUNT])
+    bins, measures = bins_of(ranks[:, :COUNT]), _measures(stats)
     rest_measures = _measures(accounts.stats[rest])
     rest_spreads = [_spread(m, np.ones(rest.size)) for m in rest_measures] if rest.size >= STRATUM_MIN else []
     rest_bins = tails.bins + 0.5
@@ -156,7 +156,7 @@ def learn(tails: Tails, accounts: AccountTable, rows: I64, core: F64) -> Profile
     for _ in range(ROUNDS):
         share = np.clip((weight.sum() + 1.0) / (judged.sum() + 2.0), SHARE_MIN, SHARE_MAX)
         counted = [_counts(bins[:, c], weight, BINS) for c in range(COUNT)]
-        spreads = [_spread(m, weight) for m in _measures(stats)] if weight.sum() >= 1.0 else rest_spreads
+        spreads = [_spread(m, weight) for m in measures] if weight.sum() >= 1.0 else rest_spreads
         profile = Profile(
             bins=[_weights(counted[c], rest_bins[c]) for c in range(COUNT)],
             ages=[*_weights(_counts(ages, weight, UNDATED + 1)[:UNDATED], rest_ages), 0],
@@ -164,8 +164,8 @@ def learn(tails: Tails, accounts: AccountTable, rows: I64, core: F64) -> Profile
             prior=round(UNIT * float(np.log(share / (1.0 - share)))),
         )
         weight = np.where(judged, _share(log_odds(profile, tails, accounts, rows)), 0.0)
-    for habit, shown in zip(("bare", "single"), _habits(stats), strict=True):
-        setattr(profile, habit, bool(weight.sum() > 0 and weight[shown].sum() >= VETO_SHARE * weight.sum()))
+    shown = [float(weight[habit].sum()) for habit in _habits(stats)]
+    profile.bare, profile.single = (0.0 < VETO_SHARE * float(weight.sum()) <= share for share in shown)
     return profile
 
 

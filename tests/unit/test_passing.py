@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from detector.frames import ID, IDS, NUM, NUMBERS, Flag
-from detector.passing import GIVERS_MIN, PAUSE_MS_MAX, RUNS_MIN, SEAT_IDLE_MS, Passed
+from detector.passing import GIVERS_MIN, KNOWN_SEATS_MIN, PAUSE_MS_MAX, RUNS_MIN, SEAT_IDLE_MS, Passed
 
 START_MS = 1_700_000_000_000
 Row = Mapping[Any, int]
@@ -100,6 +100,19 @@ def test_seats_that_take_over_from_several_are_one_link_whatever_their_programs(
     assert first == second == third != 0
     assert stranger == 0
     assert first not in {71, 72, 73}
+
+
+def test_of_a_known_pool_one_turn_taken_over_or_given_makes_a_seat_and_of_a_small_one_it_does_not() -> None:
+    for size, known in ((KNOWN_SEATS_MIN, True), (KNOWN_SEATS_MIN - 2, False)):
+        passed, pool = Passed(1_024), range(1, size + 1)
+        mark(passed, *dealt(*pool, *reversed(pool), *pool, *reversed(pool)))
+        mark(passed, *dealt(2, 31, conversation=10), *dealt(32, 3, conversation=11))
+        ids, _ = mark(passed, *({ID.ACCOUNT: a} for a in (2, 31, 32, 33)))
+        seat, taker, giver, stranger = ids[:, ID.HANDOFF].tolist()
+        assert seat != 0
+        assert (taker == seat) == known
+        assert (giver == seat) == known
+        assert stranger == 0
 
 
 def test_two_pools_that_hand_over_to_each_other_become_one_and_others_stay_apart() -> None:
