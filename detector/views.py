@@ -48,7 +48,7 @@ _OPENED, _SINGLE = int(A.OPENED), int(A.SINGLE)
 _WEEK_MS = 7 * DAY_MS
 # Where user text that pools share is less of what members send, a text is one that they met by chance.
 CHANCE_PURITY_MAX = 0.6
-# From here on a pool is one client program; of fewer than so many nobody asks whether they work off one queue.
+# From here on a pool is one client program; of fewer behind many programs nobody asks whether they work off one queue.
 ONE_PROGRAM_SHARE = 0.9
 CROWD_MIN = 12
 # So that no account speaks for a pool.

@@ -10,7 +10,7 @@ have tasks of their own not at all.
 Limits: the spread of members' loads after their first hour with the noise of runs removed,
 bounded from above by the error of both, a twentieth set aside; items by the lower bound of
 their distinct count, a prompt under another logit bias being another item. Needs eight members
-seen for three hours, and prompt fingerprints.
+seen for three hours, twelve behind many programs, and prompt fingerprints.
 Source: measured customer rates span a factor of 40 between median and ninth decile. Of 8,805
 looks at texts of innocents (two worlds, at eight to seventy hours) one in a thousand comes to `FULL_SD`.
 """
@@ -53,12 +53,14 @@ PROGRAM_SHARE_FULL = 0.9
 def _one_queue(view: LinkView) -> F64:
     """What is left of evenness: all of it behind one client program, else by their number, and if nobody has his own.
 
-    A queue deals the same mix to everybody; of builders each has tasks of his own, whatever pipeline they run.
+    A queue deals the same mix to everybody; of builders each has tasks of his own, whatever pipeline they run. Of
+    fewer than `MEMBERS_FEW` behind many programs that is not known.
     """
     program = ramp(view.program_share, low=PROGRAM_SHARE_MIN, high=PROGRAM_SHARE_FULL)
     many = ramp(np.log2(np.maximum(view.rate_members, 1.0)), low=np.log2(MEMBERS_FEW), high=np.log2(MEMBERS_FULL))
     own = ramp(view.between_lower, low=BETWEEN_MAX, high=BETWEEN_NONE)
-    return np.maximum(program, (FEW_LEFT + (1.0 - FEW_LEFT) * many) * (1.0 - own))
+    crowd = np.where(view.rate_members >= MEMBERS_FEW, FEW_LEFT + (1.0 - FEW_LEFT) * many, 0.0)
+    return np.maximum(program, crowd * (1.0 - own))
 
 
 def judge(view: LinkView) -> Answer:

@@ -10,6 +10,7 @@ from detector.signatures.c3_work_queue import (
     FEW_LEFT,
     FULL_SD,
     LOG_ODDS_MAX,
+    MEMBERS_FEW,
     MEMBERS_FULL,
     MEMBERS_MIN,
     SIGNATURE,
@@ -64,10 +65,13 @@ def test_quiet_where_conversations_are_dealt_out_which_makes_loads_even() -> Non
 
 
 def test_a_few_of_many_programs_count_half_and_a_crowd_or_one_program_in_full() -> None:
-    few = QUEUE | {"rate_members": MEMBERS_MIN, "rate_log_sd": FULL_SD / 4, "rate_noise": 0.0}
+    few = QUEUE | {"rate_members": MEMBERS_FEW, "rate_log_sd": FULL_SD / 4, "rate_noise": 0.0}
     assert judge(SIGNATURE, **few | {"program_share": 0.1}) == FEW_LEFT * LOG_ODDS_MAX
     assert judge(SIGNATURE, **few | {"program_share": 1.0}) == LOG_ODDS_MAX
     assert judge(SIGNATURE, **few | {"program_share": 0.1, "rate_members": MEMBERS_FULL}) == LOG_ODDS_MAX
+    fewer = few | {"rate_members": MEMBERS_FEW - 1}
+    assert judge(SIGNATURE, **fewer | {"program_share": 0.1}) == 0.0, "whose tasks are whose is not measured"
+    assert judge(SIGNATURE, **fewer | {"program_share": 1.0}) == LOG_ODDS_MAX
 
 
 def test_quiet_on_builders_who_each_have_tasks_of_their_own() -> None:
