@@ -23,7 +23,7 @@ ORGS_FULL = 40.0
 SUBNETS_MIN = 4.0
 # ln 2: if rooms full of people are as common among innocent pools as all the rest, the odds halve.
 BLIND_COST = 0.7
-REQUESTS_MIN = 60.0
+REQUESTS_MIN = 40.0
 PROGRAM_SHARE_MIN = 0.5
 PURITY_MIN = 0.3
 # Known to the log for a month and on a tenth of all accounts: public property.
@@ -73,7 +73,7 @@ SIGNATURE = Signature(
     needs=(),
     needs_any=("template_fp", "anchor_fps", "run_fps", "system_prompt_fp"),
     maturity="enforce",
-    version=3,
+    version=4,
     cross_account=True,
     judge=judge,
     log_odds_max=SIGNATURE_MAX,

@@ -12,7 +12,8 @@ bounded from above by the error of both, a twentieth set aside; items by the low
 their distinct count, a prompt under another logit bias being another item. Needs eight members
 seen for three hours, twelve behind many programs, and prompt fingerprints.
 Source: measured customer rates span a factor of 40 between median and ninth decile. Of 8,805
-looks at texts of innocents (two worlds, at eight to seventy hours) one in a thousand comes to `FULL_SD`.
+looks at texts of innocents (two worlds, at eight to seventy hours) one in a thousand comes to `NEAR_SD`,
+of 1,490 such texts of four more, looked at all along, ten, and none to `FULL_SD`.
 """
 
 import numpy as np
@@ -32,13 +33,15 @@ from detector.signatures.contract import (
 MEMBERS_MIN = 8.0
 EVEN_SD = 0.85
 UNEVEN_SD = 1.1
-# exp(0.7): two thirds of the members within a factor of two of each other.
-FULL_SD = 0.7
+# exp(0.7): two thirds of the members within a factor of two of each other; closer than FULL_SD no innocent crowd came.
+NEAR_SD = 0.7
+FULL_SD = 0.6
 DISTINCT_SHARE_MIN = 0.85
 DISTINCT_SHARE_MARGIN = 0.15
 UNEVEN_AGAINST = 2.0
 SIGMAS = 3.0
-LOG_ODDS_MAX = 3.5
+NEAR_LOG_ODDS = 3.5
+LOG_ODDS_MAX = 4.5
 # One crowd shows through many of its texts, each with some of it: among so many small groups one is even by chance.
 FEW_LEFT = 0.5
 MEMBERS_FEW = 12.0
@@ -70,12 +73,12 @@ def judge(view: LinkView) -> Answer:
     distinct = ratio(view.prompts, view.texts)
     distinct_lower = ratio(view.prompts_lower, view.texts)
     enough = (view.rate_members >= MEMBERS_MIN) & (view.orgs_lower >= MEMBERS_MIN / 2) & known
-    even = ramp(upper, low=EVEN_SD, high=FULL_SD) * ramp(
-        distinct_lower, low=DISTINCT_SHARE_MIN - DISTINCT_SHARE_MARGIN, high=DISTINCT_SHARE_MIN
-    )
-    even = even * dealt_turns(view) * _one_queue(view)
+    even = NEAR_LOG_ODDS * ramp(upper, low=EVEN_SD, high=NEAR_SD)
+    even = even + (LOG_ODDS_MAX - NEAR_LOG_ODDS) * ramp(upper, low=NEAR_SD, high=FULL_SD)
+    once = ramp(distinct_lower, low=DISTINCT_SHARE_MIN - DISTINCT_SHARE_MARGIN, high=DISTINCT_SHARE_MIN)
+    even = even * once * dealt_turns(view) * _one_queue(view)
     uneven = ramp(lower, low=EVEN_SD, high=UNEVEN_SD)
-    log_odds = np.where(enough & (view.is_text | view.is_program), LOG_ODDS_MAX * even - UNEVEN_AGAINST * uneven, 0.0)
+    log_odds = np.where(enough & (view.is_text | view.is_program), even - UNEVEN_AGAINST * uneven, 0.0)
     facts = {
         "rate_spread": FactColumn(view.rate_log_sd, "sd of ln(requests/day)", EVEN_SD, lower=lower, upper=upper),
         "distinct_item_share": FactColumn(
@@ -94,7 +97,7 @@ SIGNATURE = Signature(
     needs=("prompt_fp",),
     needs_any=("template_fp", "anchor_fps", "run_fps", "system_prompt_fp"),
     maturity="enforce",
-    version=6,
+    version=7,
     cross_account=True,
     judge=judge,
     log_odds_max=LOG_ODDS_MAX,

@@ -13,6 +13,8 @@ from detector.signatures.c3_work_queue import (
     MEMBERS_FEW,
     MEMBERS_FULL,
     MEMBERS_MIN,
+    NEAR_LOG_ODDS,
+    NEAR_SD,
     SIGNATURE,
     UNEVEN_SD,
 )
@@ -33,6 +35,12 @@ QUEUE: dict[str, Any] = {
 
 def test_fires_fully_on_a_dispatcher() -> None:
     assert judge(SIGNATURE, **QUEUE) == LOG_ODDS_MAX
+
+
+def test_near_evenness_which_a_few_innocents_reach_weighs_less() -> None:
+    near = QUEUE | {"rate_members": 1e9, "rate_log_sd": NEAR_SD, "rate_noise": 0.0}
+    assert abs(judge(SIGNATURE, **near) - NEAR_LOG_ODDS) < 0.01
+    assert NEAR_LOG_ODDS < judge(SIGNATURE, **near | {"rate_log_sd": (NEAR_SD + FULL_SD) / 2}) < LOG_ODDS_MAX
 
 
 def test_acquits_customers_whose_rates_differ_by_orders_of_magnitude() -> None:
