@@ -160,7 +160,7 @@ class Cases:
         alike = campaigns.by_likeness(int(p[P.KIND]), judged.evidence)
         if home is None or (accused.kin and not self._kin(accused, home)):
             return
-        if alike and home.profile is None:
+        if not life.takes_in(home, accused.pool, self.links, self.accounts, alike=alike):
             return
         if home.closed and not life.sleeps(home):
             self.links.pools[accused.pool, P.CAMPAIGN] = home.number

@@ -44,6 +44,9 @@ KIN_MIN = 0.9
 # pools are accused one by one, so of several texts of one pipeline the first found the campaign.
 OVERLAP_MIN = 0.2
 OVERLAP_ACCOUNTS_MIN = 3
+# Nobody else carries a campaign's own text (1.00 of its carriers); of those that members meet by chance, published
+# items and system prompts, every tenth carrier at least is a stranger when they come up, and half are later.
+OWN_MIN = 0.95
 
 
 def sleeps(campaign: Campaign) -> bool:
@@ -123,6 +126,25 @@ def kinship(pool: int, number: int, links: LinkTable, accounts: AccountTable) ->
     members = float((accounts.stats[rows, A.CAMPAIGN] == number).sum())
     share = float(wilson_lower(np.array([members]), np.array([size]))[0])
     return min(math.log(max(share, 1e-9) / max(1.0 - share, 1e-9)), 0.0)
+
+
+def takes_in(campaign: Campaign, pool: int, links: LinkTable, accounts: AccountTable, *, alike: bool) -> bool:
+    """Say whether an accused pool is a campaign's to take in, so that who carries its link may be a member.
+
+    Where a text makes members, likeness (`alike`) adds nothing to it, and a text must be its own: nearly all who carry
+    it are members or use one client program. A campaign behind all kinds of programs has no such yardstick.
+    """
+    if campaign.profile is not None:
+        return True
+    held = int(links.pools[pool, P.CAMPAIGN]) == campaign.number
+    if alike or held or not campaign.core or not campaign.programs:
+        return not alike
+    rows, _ = campaigns.sampled(links, pool, accounts)
+    programs = accounts.stats[rows, A.PROGRAM].view(np.uint64)
+    own = np.isin(programs, np.array(campaign.programs, np.uint64))
+    own |= accounts.stats[rows, A.CAMPAIGN] == campaign.number
+    users = np.unique(programs[programs != 0], return_counts=True)[1]
+    return max(int(own.sum()), int(users.max(initial=0))) >= OWN_MIN * rows.size
 
 
 def dismiss(campaign: Campaign, rows: I64, accounts: AccountTable, tails: Tails) -> list[str]:

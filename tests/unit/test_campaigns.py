@@ -122,3 +122,20 @@ def test_where_no_program_is_the_cores_its_text_must_fill_an_account(settings: i
     assert len(campaign.programs) == (settings == 1)
     links.large.columns.counts[1, : REPLAYING + PASSERS_BY] = share * REQUESTS
     assert joined(campaign, links, table, tails).size == members
+
+
+@pytest.mark.parametrize(("strangers", "taken"), [(1, True), (PASSERS_BY, False)])
+def test_a_text_that_strangers_carry_as_well_is_not_taken_in(strangers: int, *, taken: bool) -> None:
+    links, table, tails = world(programs=np.array([5]))
+    campaign = founded(links, table, tails, signature="c1_shared_template")
+    joined(campaign, links, table, tails)
+    sample = table.index.keys[PEOPLE - strangers : PEOPLE + REPLAYING]
+    link = links.index.add(np.array([78], np.uint64), [b"other"])[0]
+    links.pools[2, [P.LINK, P.KIND]] = link, KINDS.index("run_fp")
+    links.large.columns.hashes[2, : sample.size] = sample
+    links.large.columns.sizes[2] = sample.size
+    assert life.takes_in(campaign, 2, links, table, alike=False) == taken
+    assert life.takes_in(campaign, 1, links, table, alike=False), "it holds this one already"
+    assert not life.takes_in(campaign, 1, links, table, alike=True), "a text says more than likeness"
+    campaign.programs = []
+    assert life.takes_in(campaign, 2, links, table, alike=False), "nothing to tell strangers by"
