@@ -63,7 +63,6 @@ class Likeness(NamedTuple):
     compared: F64  # organisations whose mean prompt lengths were compared, the trimmed ones aside
     between_share: F64  # of the variance of log prompt length: between accounts
     between_upper: F64
-    between_lower: F64
     shared_share: F64  # mean share of a member's requests whose user text a pool shares
     bare_share: F64  # organisations that send no system prompt, or the commonest one if it is public
     taking: F64  # organisations that take more output to their input than three of four innocents
@@ -244,13 +243,11 @@ def likeness(links: LinkTable, pools: I64, accounts: AccountTable, tails: Tails)
 
     with np.errstate(divide="ignore", invalid="ignore"):
         upper = share(np.where(error < 1.0, ratio / np.maximum(1.0 - error, 0.0), np.inf))
-        lower = share(ratio / (1.0 + error))
         middle = share(ratio)
     return Likeness(
         compared=out[:, _COMPARED],
         between_share=np.where(known, middle, np.nan),
         between_upper=np.where(known, upper, np.nan),
-        between_lower=np.where(known, lower, np.nan),
         shared_share=out[:, _SHARED_SUM] / units,
         bare_share=(out[:, _BARE] + out[:, _ALIKE] * _public(links, accounts, systems)) / units,
         taking=out[:, _TAKING],

@@ -264,7 +264,7 @@ def _alike(
     counts = {"compared", "taking", "taking_known"}
     whole = {name: np.full(pools.size, 0.0 if name in counts else np.nan) for name in columns}
     for name, column in columns.items():
-        to = slice(None) if name == "between_lower" else unshared[asked]
+        to = slice(None) if name == "between_upper" else unshared[asked]
         whole[name][asked[to]] = column[to]
     return whole
 

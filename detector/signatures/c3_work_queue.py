@@ -45,8 +45,8 @@ LOG_ODDS_MAX = 4.5
 # One crowd shows through many of its texts, each with some of it: among so many small groups one is even by chance.
 FEW_LEFT = 0.5
 MEMBERS_FEW = 12.0
-MEMBERS_FULL = 100.0
-# Of the variance of prompts' lengths between accounts, by the lower bound: what a queue leaves, and what none would.
+MEMBERS_FULL = 50.0
+# Of the variance of prompts' lengths between accounts, by the upper bound: what a queue leaves, and what none would.
 BETWEEN_MAX = 0.03
 BETWEEN_NONE = 0.08
 PROGRAM_SHARE_MIN = 0.5
@@ -57,13 +57,13 @@ def _one_queue(view: LinkView) -> F64:
     """What is left of evenness: all of it behind one client program, else by their number, and if nobody has his own.
 
     A queue deals the same mix to everybody; of builders each has tasks of his own, whatever pipeline they run. Of
-    fewer than `MEMBERS_FEW` behind many programs that is not known.
+    fewer than `MEMBERS_FEW` behind many programs that is not known, and what is not known does not accuse.
     """
     program = ramp(view.program_share, low=PROGRAM_SHARE_MIN, high=PROGRAM_SHARE_FULL)
     many = ramp(np.log2(np.maximum(view.rate_members, 1.0)), low=np.log2(MEMBERS_FEW), high=np.log2(MEMBERS_FULL))
-    own = ramp(view.between_lower, low=BETWEEN_MAX, high=BETWEEN_NONE)
+    same = ramp(view.between_upper, low=BETWEEN_NONE, high=BETWEEN_MAX)
     crowd = np.where(view.rate_members >= MEMBERS_FEW, FEW_LEFT + (1.0 - FEW_LEFT) * many, 0.0)
-    return np.maximum(program, crowd * (1.0 - own))
+    return np.maximum(program, crowd * same)
 
 
 def judge(view: LinkView) -> Answer:

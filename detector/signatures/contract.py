@@ -124,8 +124,7 @@ class LinkView(NamedTuple):
     # account; else 0 or NaN.
     compared: F64  # organisations whose mean prompt lengths were compared, the tenth furthest out aside
     between_share: F64  # of the variance of ln(prompt length): between accounts, not within
-    between_upper: F64
-    between_lower: F64  # known as well of texts that fill accounts of many client programs
+    between_upper: F64  # known as well of texts that fill accounts of many client programs
     shared_share: F64  # mean share of a member's requests whose user text a pool shares
     bare_share: F64  # of the organisations: send no system prompt
     taking: F64  # organisations that take more output to their input than three innocents of four

@@ -91,7 +91,6 @@ ORDINARY_POOL: Mapping[str, float] = {
     "compared": 27.0,
     "between_share": 0.5,
     "between_upper": 0.65,
-    "between_lower": 0.35,
     "shared_share": 0.3,
     "bare_share": 0.5,
     "taking": 7.0,

@@ -26,7 +26,7 @@ QUEUE: dict[str, Any] = {
     "orgs_lower": 15 * MEMBERS_MIN,
     "rate_log_sd": FULL_SD / 2,
     "rate_noise": FULL_SD**2 / 4,
-    "between_lower": 0.0,
+    "between_upper": 0.0,
     "texts": TEXTS,
     "prompts": TEXTS,
     "prompts_lower": 0.95 * TEXTS,
@@ -83,10 +83,10 @@ def test_a_few_of_many_programs_count_half_and_a_crowd_or_one_program_in_full() 
 
 
 def test_quiet_on_builders_who_each_have_tasks_of_their_own() -> None:
-    builders = QUEUE | {"program_share": 0.1, "between_lower": BETWEEN_NONE}
+    builders = QUEUE | {"program_share": 0.1, "between_upper": BETWEEN_NONE}
     assert judge(SIGNATURE, **builders) == 0.0
-    assert judge(SIGNATURE, **builders | {"between_lower": BETWEEN_MAX}) == LOG_ODDS_MAX
-    assert judge(SIGNATURE, **builders | {"between_lower": NAN}) == LOG_ODDS_MAX
+    assert judge(SIGNATURE, **builders | {"between_upper": BETWEEN_MAX}) == LOG_ODDS_MAX
+    assert judge(SIGNATURE, **builders | {"between_upper": NAN}) == 0.0, "not known"
     assert judge(SIGNATURE, **builders | {"program_share": 1.0}) == LOG_ODDS_MAX
 
 
