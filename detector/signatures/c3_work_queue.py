@@ -13,7 +13,8 @@ their distinct count, a prompt under another logit bias being another item. Need
 seen for three hours, twelve behind many programs, and prompt fingerprints.
 Source: measured customer rates span a factor of 40 between median and ninth decile. Of 8,805
 looks at texts of innocents (two worlds, at eight to seventy hours) one in a thousand comes to `NEAR_SD`,
-of 1,490 such texts of four more, looked at all along, ten, and none to `FULL_SD`.
+of 1,490 such texts of four more, looked at all along, ten, and none to `FULL_SD`; of builders with like
+tasks, in a world held back, some.
 """
 
 import numpy as np
@@ -33,7 +34,7 @@ from detector.signatures.contract import (
 MEMBERS_MIN = 8.0
 EVEN_SD = 0.85
 UNEVEN_SD = 1.1
-# exp(0.7): two thirds of the members within a factor of two of each other; closer than FULL_SD no innocent crowd came.
+# exp(0.7): two thirds of the members within a factor of two of each other; no innocent program came to FULL_SD.
 NEAR_SD = 0.7
 FULL_SD = 0.6
 DISTINCT_SHARE_MIN = 0.85
@@ -45,7 +46,8 @@ LOG_ODDS_MAX = 4.5
 # One crowd shows through many of its texts, each with some of it: among so many small groups one is even by chance.
 FEW_LEFT = 0.5
 MEMBERS_FEW = 12.0
-MEMBERS_FULL = 50.0
+MEMBERS_MANY = 50.0
+MEMBERS_FULL = 100.0
 # Of the variance of prompts' lengths between accounts, by the upper bound: what a queue leaves, and what none would.
 BETWEEN_MAX = 0.03
 BETWEEN_NONE = 0.08
@@ -53,17 +55,20 @@ PROGRAM_SHARE_MIN = 0.5
 PROGRAM_SHARE_FULL = 0.9
 
 
-def _one_queue(view: LinkView) -> F64:
-    """What is left of evenness: all of it behind one client program, else by their number, and if nobody has his own.
+def _even(view: LinkView, upper: F64) -> F64:
+    """Weigh the spread of loads: in full behind one client program, else by their number, and if nobody has his own.
 
     A queue deals the same mix to everybody; of builders each has tasks of his own, whatever pipeline they run. Of
-    fewer than `MEMBERS_FEW` behind many programs that is not known, and what is not known does not accuse.
+    fewer than `MEMBERS_FEW` behind many programs that is not known, and what is not known does not accuse. The last
+    step is one program's alone: builders with like tasks come to it.
     """
+    near = NEAR_LOG_ODDS * ramp(upper, low=EVEN_SD, high=NEAR_SD)
+    full = near + (LOG_ODDS_MAX - NEAR_LOG_ODDS) * ramp(upper, low=NEAR_SD, high=FULL_SD)
     program = ramp(view.program_share, low=PROGRAM_SHARE_MIN, high=PROGRAM_SHARE_FULL)
-    many = ramp(np.log2(np.maximum(view.rate_members, 1.0)), low=np.log2(MEMBERS_FEW), high=np.log2(MEMBERS_FULL))
+    many = ramp(view.rate_members, low=MEMBERS_MANY, high=MEMBERS_FULL)
     same = ramp(view.between_upper, low=BETWEEN_NONE, high=BETWEEN_MAX)
     crowd = np.where(view.rate_members >= MEMBERS_FEW, FEW_LEFT + (1.0 - FEW_LEFT) * many, 0.0)
-    return np.maximum(program, crowd * same)
+    return np.maximum(program * full, crowd * same * near)
 
 
 def judge(view: LinkView) -> Answer:
@@ -73,10 +78,8 @@ def judge(view: LinkView) -> Answer:
     distinct = ratio(view.prompts, view.texts)
     distinct_lower = ratio(view.prompts_lower, view.texts)
     enough = (view.rate_members >= MEMBERS_MIN) & (view.orgs_lower >= MEMBERS_MIN / 2) & known
-    even = NEAR_LOG_ODDS * ramp(upper, low=EVEN_SD, high=NEAR_SD)
-    even = even + (LOG_ODDS_MAX - NEAR_LOG_ODDS) * ramp(upper, low=NEAR_SD, high=FULL_SD)
     once = ramp(distinct_lower, low=DISTINCT_SHARE_MIN - DISTINCT_SHARE_MARGIN, high=DISTINCT_SHARE_MIN)
-    even = even * once * dealt_turns(view) * _one_queue(view)
+    even = _even(view, upper) * once * dealt_turns(view)
     uneven = ramp(lower, low=EVEN_SD, high=UNEVEN_SD)
     log_odds = np.where(enough & (view.is_text | view.is_program), even - UNEVEN_AGAINST * uneven, 0.0)
     facts = {

@@ -100,7 +100,7 @@ _POOL: Final[Row] = {
 }  # fmt: skip
 _QUEUE: Final[Row] = {
     "rate_members": 120, "orgs_lower": 120, "rate_log_sd": 0.2, "rate_noise": 0.05,
-    "texts": 10_000, "prompts": 9_900, "prompts_lower": 9_500, "between_upper": 0.01,
+    "texts": 10_000, "prompts": 9_900, "prompts_lower": 9_500, "between_upper": 0.01, "program_share": 0.95,
 }  # fmt: skip
 _WORKERS: Final[Row] = {
     "run_gaps": 6_000, "run_log_sd": 0.3, "orgs_lower": 40, "rate_members": 40, "rate_log_sd": 0.3, "rate_noise": 0.05,
@@ -194,7 +194,7 @@ CASES: Final[dict[str, tuple[tuple[Role, str, Row], ...]]] = {
         ("innocent", "customers whose rates differ by orders of magnitude", {"rate_log_sd": 2.9}),
         ("innocent", "a sharded job of one payer", {"orgs_lower": 1}),
         ("innocent", "evaluators who all run the same items", {"prompts": 130, "prompts_lower": 120}),
-        ("innocent", "builders who each have tasks of their own", {"between_upper": 0.2}),
+        ("innocent", "builders who each have tasks of their own", {"program_share": 0.1, "between_upper": 0.2}),
         ("evasion", "skewed dispatch", {"rate_log_sd": 1.2}),
     ),
     "c9_outputs_return": (
