@@ -12,9 +12,8 @@ bounded from above by the error of both, a twentieth set aside; items by the low
 their distinct count, a prompt under another logit bias being another item. Needs eight members
 seen for three hours, twelve behind many programs, and prompt fingerprints.
 Source: measured customer rates span a factor of 40 between median and ninth decile. Of 8,805
-looks at texts of innocents (two worlds, at eight to seventy hours) one in a thousand comes to `NEAR_SD`,
-of 1,490 such texts of four more, looked at all along, ten, and none to `FULL_SD`; of builders with like
-tasks, in a world held back, some.
+looks at texts of innocents (two worlds, at eight to seventy hours) one in a thousand comes to `FULL_SD`;
+of four more worlds, looked at all along, 3 of 184 texts behind one program and 7 of 1,306 behind many.
 """
 
 import numpy as np
@@ -34,15 +33,13 @@ from detector.signatures.contract import (
 MEMBERS_MIN = 8.0
 EVEN_SD = 0.85
 UNEVEN_SD = 1.1
-# exp(0.7): two thirds of the members within a factor of two of each other; no innocent program came to FULL_SD.
-NEAR_SD = 0.7
-FULL_SD = 0.6
+# exp(0.7): two thirds of the members within a factor of two of each other.
+FULL_SD = 0.7
 DISTINCT_SHARE_MIN = 0.85
 DISTINCT_SHARE_MARGIN = 0.15
 UNEVEN_AGAINST = 2.0
 SIGMAS = 3.0
-NEAR_LOG_ODDS = 3.5
-LOG_ODDS_MAX = 4.5
+LOG_ODDS_MAX = 3.5
 # One crowd shows through many of its texts, each with some of it: among so many small groups one is even by chance.
 FEW_LEFT = 0.5
 MEMBERS_FEW = 12.0
@@ -55,20 +52,17 @@ PROGRAM_SHARE_MIN = 0.5
 PROGRAM_SHARE_FULL = 0.9
 
 
-def _even(view: LinkView, upper: F64) -> F64:
-    """Weigh the spread of loads: in full behind one client program, else by their number, and if nobody has his own.
+def _one_queue(view: LinkView) -> F64:
+    """What is left of evenness: all of it behind one client program, else by their number, and if nobody has his own.
 
     A queue deals the same mix to everybody; of builders each has tasks of his own, whatever pipeline they run. Of
-    fewer than `MEMBERS_FEW` behind many programs that is not known, and what is not known does not accuse. The last
-    step is one program's alone: builders with like tasks come to it.
+    fewer than `MEMBERS_FEW` behind many programs that is not known, and what is not known does not accuse.
     """
-    near = NEAR_LOG_ODDS * ramp(upper, low=EVEN_SD, high=NEAR_SD)
-    full = near + (LOG_ODDS_MAX - NEAR_LOG_ODDS) * ramp(upper, low=NEAR_SD, high=FULL_SD)
     program = ramp(view.program_share, low=PROGRAM_SHARE_MIN, high=PROGRAM_SHARE_FULL)
     many = ramp(view.rate_members, low=MEMBERS_MANY, high=MEMBERS_FULL)
     same = ramp(view.between_upper, low=BETWEEN_NONE, high=BETWEEN_MAX)
     crowd = np.where(view.rate_members >= MEMBERS_FEW, FEW_LEFT + (1.0 - FEW_LEFT) * many, 0.0)
-    return np.maximum(program * full, crowd * same * near)
+    return np.maximum(program, crowd * same)
 
 
 def judge(view: LinkView) -> Answer:
@@ -78,10 +72,12 @@ def judge(view: LinkView) -> Answer:
     distinct = ratio(view.prompts, view.texts)
     distinct_lower = ratio(view.prompts_lower, view.texts)
     enough = (view.rate_members >= MEMBERS_MIN) & (view.orgs_lower >= MEMBERS_MIN / 2) & known
-    once = ramp(distinct_lower, low=DISTINCT_SHARE_MIN - DISTINCT_SHARE_MARGIN, high=DISTINCT_SHARE_MIN)
-    even = _even(view, upper) * once * dealt_turns(view)
+    even = ramp(upper, low=EVEN_SD, high=FULL_SD) * ramp(
+        distinct_lower, low=DISTINCT_SHARE_MIN - DISTINCT_SHARE_MARGIN, high=DISTINCT_SHARE_MIN
+    )
+    even = even * dealt_turns(view) * _one_queue(view)
     uneven = ramp(lower, low=EVEN_SD, high=UNEVEN_SD)
-    log_odds = np.where(enough & (view.is_text | view.is_program), even - UNEVEN_AGAINST * uneven, 0.0)
+    log_odds = np.where(enough & (view.is_text | view.is_program), LOG_ODDS_MAX * even - UNEVEN_AGAINST * uneven, 0.0)
     facts = {
         "rate_spread": FactColumn(view.rate_log_sd, "sd of ln(requests/day)", EVEN_SD, lower=lower, upper=upper),
         "distinct_item_share": FactColumn(

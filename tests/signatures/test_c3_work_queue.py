@@ -13,8 +13,6 @@ from detector.signatures.c3_work_queue import (
     MEMBERS_FEW,
     MEMBERS_FULL,
     MEMBERS_MIN,
-    NEAR_LOG_ODDS,
-    NEAR_SD,
     SIGNATURE,
     UNEVEN_SD,
 )
@@ -36,12 +34,6 @@ QUEUE: dict[str, Any] = {
 
 def test_fires_fully_on_a_dispatcher() -> None:
     assert judge(SIGNATURE, **QUEUE) == LOG_ODDS_MAX
-
-
-def test_near_evenness_which_a_few_innocents_reach_weighs_less() -> None:
-    near = QUEUE | {"rate_members": 1e9, "rate_log_sd": NEAR_SD, "rate_noise": 0.0}
-    assert abs(judge(SIGNATURE, **near) - NEAR_LOG_ODDS) < 0.01
-    assert NEAR_LOG_ODDS < judge(SIGNATURE, **near | {"rate_log_sd": (NEAR_SD + FULL_SD) / 2}) < LOG_ODDS_MAX
 
 
 def test_acquits_customers_whose_rates_differ_by_orders_of_magnitude() -> None:
@@ -75,9 +67,9 @@ def test_quiet_where_conversations_are_dealt_out_which_makes_loads_even() -> Non
 
 def test_a_few_of_many_programs_count_half_and_a_crowd_or_one_program_in_full() -> None:
     few = QUEUE | {"rate_members": MEMBERS_FEW, "rate_log_sd": FULL_SD / 4, "rate_noise": 0.0}
-    assert judge(SIGNATURE, **few | {"program_share": 0.1}) == FEW_LEFT * NEAR_LOG_ODDS
+    assert judge(SIGNATURE, **few | {"program_share": 0.1}) == FEW_LEFT * LOG_ODDS_MAX
     assert judge(SIGNATURE, **few | {"program_share": 1.0}) == LOG_ODDS_MAX
-    assert judge(SIGNATURE, **few | {"program_share": 0.1, "rate_members": MEMBERS_FULL}) == NEAR_LOG_ODDS
+    assert judge(SIGNATURE, **few | {"program_share": 0.1, "rate_members": MEMBERS_FULL}) == LOG_ODDS_MAX
     fewer = few | {"rate_members": MEMBERS_FEW - 1}
     assert judge(SIGNATURE, **fewer | {"program_share": 0.1}) == 0.0, "whose tasks are whose is not measured"
     assert judge(SIGNATURE, **fewer | {"program_share": 1.0}) == LOG_ODDS_MAX
@@ -86,7 +78,7 @@ def test_a_few_of_many_programs_count_half_and_a_crowd_or_one_program_in_full() 
 def test_quiet_on_builders_who_each_have_tasks_of_their_own() -> None:
     builders = QUEUE | {"program_share": 0.1, "between_upper": BETWEEN_NONE}
     assert judge(SIGNATURE, **builders) == 0.0
-    assert judge(SIGNATURE, **builders | {"between_upper": BETWEEN_MAX}) == NEAR_LOG_ODDS
+    assert judge(SIGNATURE, **builders | {"between_upper": BETWEEN_MAX}) == LOG_ODDS_MAX
     assert judge(SIGNATURE, **builders | {"between_upper": NAN}) == 0.0, "not known"
     assert judge(SIGNATURE, **builders | {"program_share": 1.0}) == LOG_ODDS_MAX
 

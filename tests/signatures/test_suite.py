@@ -321,7 +321,7 @@ LOCK: dict[str, tuple[int, str]] = {
     "p1_shared_payment": (2, "c76d3ddb4288fc86"),
     "p2_alike_registrations": (2, "f4da3ed08086ca27"),
     "c1_shared_template": (4, "d02ee6e422d8571c"),
-    "c3_work_queue": (7, "59755ecaa766f210"),
+    "c3_work_queue": (7, "43fde700ed52d241"),
     "c9_outputs_return": (2, "91f23bf754df614c"),
     "c10_short_lived": (5, "130aa3f59b665a37"),
     "i1_shared_indicator": (1, "8849dc3b66fef076"),
